@@ -7,18 +7,19 @@
 // A connection's loop fills the request, then calls Handler.Serve. Serve returns when the response's head and body
 // source stand on the exchange, or with an error (see package fault); nothing final has been sent by then. So whoever
 // called Serve may inspect, replace or discard the response, or Rewind and call the next handler again. When the chain
-// has unwound, the loop runs the response edits, writes the head, moves the body from its source through the filters
-// to the wire, and finishes the exchange.
+// has unwound, the loop turns an error into a response (Fail), runs the response edits, writes the head, moves the body
+// from its source through the filters to the wire (Deliver), and finishes the exchange (Finish).
 //
 // # Ownership
 //
-// Views in Request and Response point into buffers that are frozen until the OnFinish hooks have run. The exchange
-// belongs to the serving goroutine; only Cancel, Cancelled and the request body source (while a pump owns it) may be
-// used from another one.
+// Views in Request and Response point into buffers that are frozen until the OnFinish hooks have run; OnRelease is for
+// whoever owns such a buffer. The exchange belongs to the serving goroutine; only Cancel, Cancelled, Interrupt and the
+// request body source (while a pump owns it) may be used from another one.
 package httpmsg
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,17 @@ type Body interface {
 	// twice is harmless.
 	Close()
 }
+
+// Interrupter is a Body whose waiting Next can be called off. Request bodies from a wire are; a pump that carries one to
+// a server is stopped this way before it is joined.
+type Interrupter interface {
+	// Interrupt makes a Next that waits, and every later one that would have to, return ErrInterrupted soon. Safe for
+	// concurrent use.
+	Interrupt()
+}
+
+// ErrInterrupted is what Next returns after Interrupt.
+var ErrInterrupted = errors.New("body reading was called off")
 
 // Request is what the client asked. Its framing fields (Host, Content-Length, Transfer-Encoding, Connection ...) are
 // still in Header for middlewares to read where the client sent them, except Host, which stands only in Host.
@@ -127,29 +139,30 @@ type Stream interface {
 	SetDeadline(t time.Time) error
 }
 
-// Filter changes a response body on its way out. Filters are called in the order innermost (nearest the server) first.
-type Filter interface {
-	// Head is called once, after the response edits, before the head is written. It may change x.Res.Header and
-	// x.Res.ContentLength. Returning hold=true keeps the head back until the filter has emitted its first bytes or End.
-	Head(x *Exchange) (hold bool)
-	// Data takes body bytes and emits what it has ready through out. flush asks that nothing be kept back.
-	Data(p []byte, flush bool, out func([]byte) error) error
-	// End is called once at a regular end of the body.
-	End(out func([]byte) error) error
-	// Close frees what the filter holds, also when the body broke off.
-	Close()
-}
-
-// Edit changes the head of the response right before it is committed.
+// Edit changes the head of the response right before it is committed. An edit must bear being run again: when a response
+// breaks before its first byte has left, the edits run once more for the error that replaces it.
 type Edit interface {
-	// EditResponse is called once per committed final response, on local answers and faults too, never on 1xx. On 101
-	// only edits whose OnUpgrade returns true are called.
+	// EditResponse is called for the final response, on local answers and faults too, never on 1xx. On 101 only edits
+	// that are UpgradeEdits are called.
 	EditResponse(x *Exchange)
 }
 
-// Finisher is told the end of an exchange, after the last byte has moved or the message was cut.
+// UpgradeEdit is an Edit that applies to 101 (Switching Protocols) as well.
+type UpgradeEdit interface {
+	Edit
+	// OnUpgrade reports whether EditResponse is to be called on 101.
+	OnUpgrade() bool
+}
+
+// Finisher is told the end of an exchange, after the last byte has moved or the message was cut. All views are still good.
 type Finisher interface {
 	Finish(x *Exchange)
+}
+
+// Releaser owns memory that views of an exchange point into.
+type Releaser interface {
+	// Release is called once, after all Finishers, when nothing looks at the memory any more.
+	Release()
 }
 
 // Facts is what is remembered about an exchange for the access record and metrics. Traffic fills it on the way.
@@ -160,11 +173,12 @@ type Facts struct {
 	// Retries counts tries beyond the first.
 	Retries int
 	// Start is when the request's head was complete; Sent when the upstream request had been written; FirstByte when
-	// the response head was there. Zero where that did not happen.
-	Start, Sent, FirstByte time.Time
+	// the response head was there; End when the exchange was over. Zero where that did not happen.
+	Start, Sent, FirstByte, End time.Time
 	// OriginStatus is the server's status, 0 when we answered.
 	OriginStatus int
-	// BytesIn and BytesOut count body bytes from and to the client.
+	// BytesIn and BytesOut count body bytes from and to the client, without framing. BytesIn belongs to whoever reads the
+	// request body: it is complete when that has been joined.
 	BytesIn, BytesOut int64
 	// Err is the fault that ended the exchange, nil for a regular end.
 	Err error
@@ -191,18 +205,24 @@ type Exchange struct {
 	// Facts collects what logs and metrics say about the exchange.
 	Facts Facts
 
-	edits   []Edit
-	filters []Filter
-	finish  []Finisher
-	interim func(status int, h *Header) error
-	scratch []byte
+	edits    []Edit
+	filters  []Filter
+	finish   []Finisher
+	releases []Releaser
+	saved    []Field // what marks remember of header lists
+	interim  func(status int, h *Header) error
+	held     int    // how many hold 1xx back
+	release  func() // gives one hold back; made once
+	scratch  []byte
+	out      delivery
+	local    Bytes // the body of Respond
 
 	cancelled atomic.Pointer[error]
 	canceller atomic.Pointer[func(error)]
 }
 
 // Reset makes the exchange empty for the next request of a connection and keeps its memory. interim sends 1xx heads, nil
-// where the protocol cannot (HTTP/1.0).
+// where the protocol cannot (HTTP/1.0). Conn, Peer, Local, TLS and TLSOptions stay: they are the connection's.
 func (x *Exchange) Reset(interim func(status int, h *Header) error) {
 	x.Req.Header.Reset()
 	x.Res.Header.Reset()
@@ -210,71 +230,89 @@ func (x *Exchange) Reset(interim func(status int, h *Header) error) {
 	x.Req = Request{Header: reqFields}
 	x.Res = Response{Header: resFields}
 	x.Upgrade, x.CloseAfter, x.Facts = nil, false, Facts{}
-	clear(x.edits)
-	clear(x.filters)
-	clear(x.finish)
-	x.edits, x.filters, x.finish = x.edits[:0], x.filters[:0], x.finish[:0]
-	x.interim = interim
+	x.edits = emptied(x.edits)
+	x.filters = emptied(x.filters)
+	x.finish = emptied(x.finish)
+	x.releases = emptied(x.releases)
+	x.saved = emptied(x.saved)
+	x.interim, x.held = interim, 0
+	Poison(x.scratch)
 	x.scratch = x.scratch[:0]
-	x.cancelled.Store(nil)
-	x.canceller.Store(nil)
+	if x.cancelled.Load() != nil {
+		x.cancelled.Store(nil)
+	}
+	if x.canceller.Load() != nil {
+		x.canceller.Store(nil)
+	}
 }
 
-// OnCommit registers an edit of the response head. Edits run in reverse order of registration, so that the outermost
-// middleware has the last word.
-func (x *Exchange) OnCommit(e Edit) { x.edits = append(x.edits, e) }
+// emptied forgets the elements of s and keeps its memory.
+func emptied[T any](s []T) []T {
+	clear(s)
+	return s[:0]
+}
 
-// AddFilter registers a body filter. Call it on the way back, after next has returned, so that the order of filters is
-// the order of the chain from the inside out.
-func (x *Exchange) AddFilter(f Filter) { x.filters = append(x.filters, f) }
+// OnCommit registers an edit of the response head. Edits run in reverse order of registration, and registration is on the
+// way in, so the innermost middleware's run first and the outermost one has the last word.
+func (x *Exchange) OnCommit(e Edit) { x.edits = append(x.edits, e) }
 
 // OnFinish registers a hook for the end of the exchange; hooks run in reverse order of registration.
 func (x *Exchange) OnFinish(f Finisher) { x.finish = append(x.finish, f) }
 
-// RunEdits is the loop's call before it commits.
+// OnRelease hands over memory that views of the exchange point into, such as the buffer of a response head. It is given
+// back after the last Finisher, also when the response was discarded meanwhile.
+func (x *Exchange) OnRelease(r Releaser) { x.releases = append(x.releases, r) }
+
+// RunEdits runs the response edits; Deliver calls it, and a loop before it sends a 101.
 func (x *Exchange) RunEdits() {
 	for i := len(x.edits) - 1; i >= 0; i-- {
+		if x.Res.Status == 101 {
+			if u, ok := x.edits[i].(UpgradeEdit); !ok || !u.OnUpgrade() {
+				continue
+			}
+		}
 		x.edits[i].EditResponse(x)
 	}
-	clear(x.edits)
-	x.edits = x.edits[:0]
 }
 
-// Filters returns the registered filters, innermost first.
-func (x *Exchange) Filters() []Filter { return x.filters }
-
-// Finish is the loop's last call. It runs the hooks and closes filters and bodies.
+// Finish is the loop's last call. It closes the response body and the filters, runs the hooks, and gives memory back. By
+// then nobody else may use the exchange.
 func (x *Exchange) Finish() {
-	for i := len(x.finish) - 1; i >= 0; i-- {
-		x.finish[i].Finish(x)
-	}
-	clear(x.finish)
-	x.finish = x.finish[:0]
-	for _, f := range x.filters {
-		f.Close()
-	}
-	clear(x.filters)
-	x.filters = x.filters[:0]
 	if x.Res.Body != nil {
 		x.Res.Body.Close()
 		x.Res.Body = nil
 	}
+	for _, f := range x.filters {
+		f.Close()
+	}
+	x.filters = emptied(x.filters)
+	for i := len(x.finish) - 1; i >= 0; i-- {
+		x.finish[i].Finish(x)
+	}
+	x.finish = emptied(x.finish)
+	for _, r := range x.releases {
+		r.Release()
+	}
+	x.releases = emptied(x.releases)
 }
 
-// Interim sends a 1xx response at once (RFC 9110 section 15.2). Where the client cannot take one it does nothing.
+// Interim sends a 1xx response at once (RFC 9110 section 15.2). Where the client cannot take one, or somebody holds them,
+// it does nothing.
 func (x *Exchange) Interim(status int, h *Header) error {
-	if x.interim == nil {
+	if x.interim == nil || x.held > 0 {
 		return nil
 	}
 	return x.interim(status, h)
 }
 
-// HoldInterim makes Interim do nothing until the returned function is called: for middlewares that may discard the
-// response that follows.
+// HoldInterim makes Interim do nothing until the returned function is called, once: for middlewares that may discard the
+// response that follows. Holds add up.
 func (x *Exchange) HoldInterim() (release func()) {
-	held := x.interim
-	x.interim = nil
-	return func() { x.interim = held }
+	if x.release == nil {
+		x.release = func() { x.held-- }
+	}
+	x.held++
+	return x.release
 }
 
 // Cancel tells whoever works for the exchange that nobody waits for it any more. Safe for concurrent use; the first

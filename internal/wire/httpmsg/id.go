@@ -85,26 +85,34 @@ var names = [idCount]string{
 // String returns the canonical spelling; empty for HdrOther.
 func (id ID) String() string { return names[id] }
 
-// byLen lists the known names by length, so that a lookup compares few candidates and never hashes.
-var byLen = func() (t [40][]ID) {
+// slots finds a known name by its length and three letters; names that meet go to the next free slot. The factors were
+// chosen so that none meet at present.
+var slots = func() (t [256]ID) {
 	for id := HdrOther + 1; id < idCount; id++ {
-		t[len(names[id])] = append(t[len(names[id])], id)
+		i := slotOf(viewOf(names[id]))
+		for t[i] != HdrOther {
+			i++
+		}
+		t[i] = id
 	}
 	return t
 }()
+
+func slotOf(v View) uint8 {
+	n := len(v)
+	return uint8(n) + 3*(v[0]|0x20) + (v[n-1] | 0x20) + 31*(v[n-2]|0x20)
+}
 
 // IDOf returns the known name equal to s without case, or HdrOther.
 func IDOf(s string) ID { return IDOfView(viewOf(s)) }
 
 // IDOfView is IDOf for bytes from the wire.
 func IDOfView(v View) ID {
-	if len(v) == 0 || len(v) >= len(byLen) {
+	if len(v) < 2 {
 		return HdrOther
 	}
-	first, last := lower(v[0]), lower(v[len(v)-1])
-	for _, id := range byLen[len(v)] {
-		n := names[id]
-		if lower(n[0]) == first && lower(n[len(n)-1]) == last && v.EqualFold(n) {
+	for i := slotOf(v); slots[i] != HdrOther; i++ {
+		if id := slots[i]; v.EqualFold(names[id]) {
 			return id
 		}
 	}
