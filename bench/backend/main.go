@@ -1,0 +1,172 @@
+// Command backend is the server that the benchmark puts behind every proxy.
+//
+// It answers HTTP/1.1 with bodies of fixed sizes and, on two further ports, plain bytes to whoever has sent a TLS record
+// (for tunnels: what a machine behind a passthrough does, without the price of its cryptography). It is lenient and
+// does as little as possible, so that what a run measures is the proxy before it. It is no server for anything else.
+//
+// On start it prints one JSON line with its addresses; it ends when its standard input ends, so that it never outlives
+// the benchmark.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http/httputil"
+	"os"
+	"strconv"
+)
+
+const (
+	smallBody = 128      // bytes of the answer to any other path
+	bulkBytes = 64 << 20 // bytes that the bulk port sends to each connection
+	readSize  = 16 << 10 // largest request head
+)
+
+// Addresses is the line that the benchmark reads.
+type Addresses struct {
+	HTTP  string `json:"http"`  // HTTP/1.1
+	Small string `json:"small"` // reads one TLS record, sends 64 bytes, closes
+	Bulk  string `json:"bulk"`  // reads one TLS record, sends 64 MiB, closes
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("backend: ")
+	var a Addresses
+	for _, l := range []struct {
+		to    *string
+		serve func(net.Conn)
+	}{
+		{&a.HTTP, serveHTTP},
+		{&a.Small, func(c net.Conn) { serveRecord(c, 64) }},
+		{&a.Bulk, func(c net.Conn) { serveRecord(c, bulkBytes) }},
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			log.Fatal(err)
+		}
+		*l.to = ln.Addr().String()
+		go accept(ln, l.serve)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(a); err != nil {
+		log.Fatal(err)
+	}
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func accept(ln net.Listener, serve func(net.Conn)) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go serve(c)
+	}
+}
+
+// response renders a complete answer of n body bytes once, so that a request costs one write.
+func response(n int) []byte {
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nServer: backend\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", n)
+	return append([]byte(head), bytes.Repeat([]byte("x"), n)...)
+}
+
+var answers = map[string][]byte{
+	"/10k": response(10 << 10),
+	"/1m":  response(1 << 20),
+}
+
+var small = response(smallBody)
+
+func serveHTTP(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReaderSize(c, readSize)
+	for {
+		head, err := peekHead(r)
+		if err != nil {
+			return
+		}
+		answer := small
+		if _, rest, ok := bytes.Cut(head, []byte(" ")); ok {
+			if path, _, ok := bytes.Cut(rest, []byte(" ")); ok {
+				if a, ok := answers[string(path)]; ok {
+					answer = a
+				}
+			}
+		}
+		closing := hasField(head, "connection:", "close")
+		length, chunked := int64(0), hasField(head, "transfer-encoding:", "chunked")
+		if v := field(head, "content-length:"); v != nil {
+			length, _ = strconv.ParseInt(string(v), 10, 64)
+		}
+		r.Discard(len(head))
+		if chunked {
+			if _, err := io.Copy(io.Discard, httputil.NewChunkedReader(r)); err != nil {
+				return
+			}
+			if _, err := r.Discard(2); err != nil { // the empty line after the last chunk
+				return
+			}
+		} else if length > 0 {
+			if _, err := io.CopyN(io.Discard, r, length); err != nil {
+				return
+			}
+		}
+		if _, err := c.Write(answer); err != nil || closing {
+			return
+		}
+	}
+}
+
+// peekHead waits for a whole request head and returns it without consuming it.
+func peekHead(r *bufio.Reader) ([]byte, error) {
+	for {
+		b, _ := r.Peek(r.Buffered())
+		if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+			return b[:i+4], nil
+		}
+		if _, err := r.Peek(len(b) + 1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// field finds the value of the field whose name, lower case and with its colon, is given; nil if there is none.
+func field(head []byte, name string) []byte {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		if len(line) >= len(name) && line[len(name)-1] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			return bytes.TrimSpace(line[len(name):])
+		}
+	}
+	return nil
+}
+
+func hasField(head []byte, name, value string) bool {
+	return bytes.EqualFold(field(head, name), []byte(value))
+}
+
+// serveRecord reads one TLS record, whatever is in it, and sends n bytes.
+func serveRecord(c net.Conn, n int) {
+	defer c.Close()
+	var header [5]byte
+	if _, err := io.ReadFull(c, header[:]); err != nil {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint16(header[3:]))); err != nil {
+		return
+	}
+	for n > 0 {
+		m, err := c.Write(filler[:min(n, len(filler))])
+		if err != nil {
+			return
+		}
+		n -= m
+	}
+}
+
+var filler [256 << 10]byte
