@@ -129,8 +129,8 @@ func (l *linter) path(m *Matcher, v Value) {
 	}
 }
 
-// routingForm rewrites the escapes of a path as they are when rules see it: reserved characters and the percent sign
-// stay escaped, in upper-case, all others are decoded.
+// routingForm rewrites the escapes of a path as they are when rules see it (route.RoutingPath): reserved characters, the
+// percent sign, the backslash and NUL stay escaped, in upper-case, all others are decoded.
 func routingForm(s string) string {
 	if !strings.Contains(s, "%") {
 		return s
@@ -142,7 +142,7 @@ func routingForm(s string) string {
 			continue
 		}
 		c := byte(unhex(s[i+1])<<4 | unhex(s[i+2]))
-		if strings.IndexByte(":/?#[]@!$&'()*+,;=%", c) >= 0 {
+		if strings.IndexByte(":/?#[]@!$&'()*+,;=%\\\x00", c) >= 0 {
 			b.WriteString(strings.ToUpper(s[i : i+3]))
 		} else {
 			b.WriteByte(c)

@@ -18,7 +18,8 @@ type parser struct {
 	layer  Layer
 
 	depth    int
-	program  int // instructions of all regular expressions so far
+	patterns int // bytes of all regular expressions so far
+	program  int // their instructions
 	failed   bool
 	problems []Problem
 }

@@ -10,8 +10,12 @@ import (
 	"sluice/internal/core/diag"
 )
 
-// maxPattern is the longest regular expression in bytes.
-const maxPattern = 16 << 10
+// maxPattern is the longest regular expression, and maxPatterns all of a rule together, in bytes. Reading names of
+// character classes is what makes short patterns slow.
+const (
+	maxPattern  = 16 << 10
+	maxPatterns = 64 << 10
+)
 
 // addRegexp compiles pattern and adds it to m as a test of key.
 func (p *parser) addRegexp(m *Matcher, a Arg, key, pattern string) *Value {
@@ -33,7 +37,8 @@ var errTooLarge = errors.New("the regular expression is too large")
 // compile turns a pattern into a program whose size is bounded before it is built, and returns the literal that a match
 // must begin with where the pattern is anchored at its start.
 func (p *parser) compile(pattern string) (*regexp.Regexp, string, error) {
-	if len(pattern) > maxPattern {
+	p.patterns += len(pattern)
+	if len(pattern) > maxPattern || p.patterns > maxPatterns {
 		return nil, "", errTooLarge
 	}
 	tree, err := syntax.Parse(pattern, syntax.Perl)
