@@ -14,7 +14,7 @@ const (
 	MaxMethod = 64
 	// MaxTarget is the longest request target; beyond it 414.
 	MaxTarget = 16 << 10
-	// MaxHost is the longest Host or :authority.
+	// MaxHost is the longest name in Host or :authority.
 	MaxHost = 255
 	// MaxFields is the number of fields a head or a trailer may have; beyond it 431.
 	MaxFields = 1000
@@ -142,9 +142,10 @@ func (x *Exchange) encodeHigh(target View, high int) View {
 
 // IsHost reports whether v may stand in Host or :authority: a name, an IPv4 address or a bracketed IPv6 address without
 // zone, and an optional port of 1 to 65535 (an empty one is allowed). Names have no empty label but for one final dot.
-// A name whose last label is a number must be a whole IPv4 address, since resolvers read 0x7f.1 as one.
+// A name must not end in a hexadecimal number, which some resolvers take for an address. The comma, which names could
+// hold, is refused: it would look like two hosts.
 func IsHost(v View) bool {
-	if len(v) == 0 || len(v) > MaxHost {
+	if len(v) == 0 {
 		return false
 	}
 	host, port := v, View(nil)
@@ -169,6 +170,9 @@ func IsHost(v View) bool {
 
 // isPort reports whether v is a colon and a port, or a colon alone.
 func isPort(v View) bool {
+	if len(v) > 6 {
+		return false
+	}
 	n := 0
 	for _, c := range v[1:] {
 		if c < '0' || c > '9' {
@@ -185,28 +189,19 @@ func isRegName(v View) bool {
 	if len(v) > 1 && v[len(v)-1] == '.' {
 		v = v[:len(v)-1]
 	}
-	if len(v) == 0 || !all(v, inRegName) || v[0] == '.' || v[len(v)-1] == '.' || bytes.Contains(v, []byte("..")) {
+	if len(v) == 0 || len(v) > MaxHost || !all(v, inRegName) || v[0] == '.' || v[len(v)-1] == '.' || bytes.Contains(v, []byte("..")) {
 		return false
 	}
-	if last := v[bytes.LastIndexByte(v, '.')+1:]; isNumber(last) {
-		addr, err := netip.ParseAddr(text(v))
-		return err == nil && addr.Is4()
-	}
-	return true
+	return !isHex(v[bytes.LastIndexByte(v, '.')+1:])
 }
 
-// isNumber reports whether a resolver might take the label for a part of an address: digits, or hexadecimal with 0x.
-func isNumber(v View) bool {
-	if len(v) >= 2 && v[0] == '0' && lower(v[1]) == 'x' {
-		for _, c := range v[2:] {
-			if class[c]&inIPv6 == 0 || c == ':' || c == '.' {
-				return false
-			}
-		}
-		return true
+// isHex reports whether a label is 0x and hexadecimal digits.
+func isHex(v View) bool {
+	if len(v) < 3 || v[0] != '0' || lower(v[1]) != 'x' {
+		return false
 	}
-	for _, c := range v {
-		if c < '0' || c > '9' {
+	for _, c := range v[2:] {
+		if class[c]&inIPv6 == 0 {
 			return false
 		}
 	}
