@@ -5,10 +5,14 @@ import "sluice/internal/core/fault"
 // Fail makes x.Res the answer to err, in place of whatever stood there: the only place where a fault becomes a response.
 // The body is the bare status text as text/plain, and Sluice-Error tells our answer from a server's. A fault that cannot
 // be answered once a message has begun (status 0) becomes 502 here: this is for when nothing was sent yet. The fault is
-// kept in Facts.Err.
+// kept in Facts.Err. Filters of the response that failed are closed and dropped; edits stay.
 func (x *Exchange) Fail(err error) {
 	f := fault.Of(err)
 	x.Facts.Err = f
+	for _, filter := range x.filters {
+		filter.Close()
+	}
+	x.filters = emptied(x.filters)
 	status := f.Status()
 	if status == 0 {
 		status = 502
