@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures what one unit of work costs in Sluice and in the proxies it is compared with.
 //
 // It builds Sluice and a small backend, starts every proxy that is installed (nginx, HAProxy) with the equivalent
