@@ -11,18 +11,21 @@ type Entry struct {
 	deadline atomic.Int64 // on the clock of Watch.Now; 0 is none
 	check    atomic.Int64 // when CheckPeer is due; 0 is off
 
-	w          *Watch
-	target     Target
-	prev, next *Entry // guarded by the shard's lock
+	w          atomic.Pointer[Watch] // nil while not registered
+	target     Target                // guarded by the shard's lock, as are prev and next
+	prev, next *Entry
 	shard      uint8
 	inSoon     bool // guarded by Watch.soonMu
 }
 
 // Arm sets the deadline to d from now, in place of one that was armed. It reports whether it replaced a deadline that was
-// still armed; false after a first Arm, a Disarm, or an expiry. d <= 0 is due at the next tick. Arm panics on an entry that is
-// not registered.
+// still armed; false after a first Arm, a Disarm, or an expiry. d <= 0 is due at the next tick. On an entry that is not
+// registered, or was removed meanwhile, it does nothing.
 func (e *Entry) Arm(d time.Duration) bool {
-	w := e.w
+	w := e.w.Load()
+	if w == nil {
+		return false
+	}
 	if d >= turn {
 		// The tick added keeps the lag of the coarse clock from making the deadline early. Durations near the end of
 		// time must not wrap around.
@@ -53,11 +56,16 @@ func (e *Entry) Disarm() bool { return e.deadline.Swap(0) != 0 }
 // Armed reports whether a deadline is set and has not expired.
 func (e *Entry) Armed() bool { return e.deadline.Load() != 0 }
 
-// StartChecks asks for CheckPeer about each second, for the first time when one second has passed.
+// StartChecks asks for CheckPeer about each second, for the first time when one second has passed. On an entry that is not
+// registered it does nothing.
 func (e *Entry) StartChecks() {
-	e.check.Store(e.w.Now() + int64(turn))
-	if e.w.now.Load() == 0 {
-		e.w.rouse()
+	w := e.w.Load()
+	if w == nil {
+		return
+	}
+	e.check.Store(w.Now() + int64(turn))
+	if w.now.Load() == 0 {
+		w.rouse()
 	}
 }
 

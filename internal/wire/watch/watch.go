@@ -115,26 +115,28 @@ func (w *Watch) Stop() {
 
 // Add registers e for target. An entry belongs to at most one Watch at a time. It starts disarmed.
 func (w *Watch) Add(e *Entry, target Target) {
-	if e.w != nil {
+	if e.w.Load() != nil {
 		panic("watch: entry added twice")
 	}
-	e.w, e.target = w, target
 	e.deadline.Store(0)
 	e.check.Store(0)
 	n := w.next.Add(1)
 	e.shard = uint8(n % shards)
 	s := &w.shards[e.shard]
 	s.mu.Lock()
+	e.target = target
 	// Optimization: spread new entries over the turn, so that thousands accepted in one tick are not looked at in one tick.
 	e.link(&s.slots[(n/shards)%slots])
 	s.mu.Unlock()
 	w.count.Add(1)
+	e.w.Store(w)
 }
 
-// Remove takes e out. When it has returned, no method of the target is running or will be called. Removing an entry that is not
-// registered does nothing. No other goroutine may arm e during or after Remove.
+// Remove takes e out. When it has returned, no method of the target is running or will be called. An Arm at the same time or
+// afterwards does nothing, as long as e is not added again. Removing an entry that is not registered, or that another goroutine
+// is removing, does nothing.
 func (w *Watch) Remove(e *Entry) {
-	if e.w == nil {
+	if !e.w.CompareAndSwap(w, nil) {
 		return
 	}
 	w.soonMu.Lock()
@@ -153,8 +155,8 @@ func (w *Watch) Remove(e *Entry) {
 	s := &w.shards[e.shard]
 	s.mu.Lock()
 	e.unlink()
+	e.target = nil
 	s.mu.Unlock()
-	e.w, e.target = nil, nil
 	w.count.Add(-1)
 }
 
@@ -229,7 +231,8 @@ func (w *Watch) placeSoon(now int64) bool {
 		w.soon[i] = nil
 		s := &w.shards[e.shard]
 		s.mu.Lock()
-		if dl := e.deadline.Load(); dl != 0 {
+		// Arm and Remove may have met: then e is in this list and in no slot.
+		if dl := e.deadline.Load(); dl != 0 && e.prev != nil {
 			// A deadline that has passed already goes into the first slot that advance visits now.
 			tick := min(max(ceilTick(dl), w.cursor+1), w.cursor+slots)
 			e.unlink()

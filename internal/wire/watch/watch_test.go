@@ -307,6 +307,31 @@ func TestManyAgainstOracle(t *testing.T) {
 	})
 }
 
+// Arming an entry that another goroutine removes is harmless.
+func TestArmAgainstRemove(t *testing.T) {
+	w := started(t)
+	defer w.Stop()
+	for range 300 {
+		p := new(probe)
+		w.Add(&p.Entry, p)
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { p.Arm(time.Millisecond); p.StartChecks(); p.Arm(time.Hour) })
+			wg.Go(func() { w.Remove(&p.Entry) })
+		}
+		wg.Wait()
+		w.Remove(&p.Entry)
+	}
+	if n := w.Len(); n != 0 {
+		t.Errorf("got %d entries left", n)
+	}
+	var p probe
+	if p.Arm(time.Second) {
+		t.Error("armed an entry that was never added")
+	}
+	p.StartChecks()
+}
+
 // For the race detector: all methods at once, on the real clock.
 func TestConcurrentUse(t *testing.T) {
 	w := started(t)
