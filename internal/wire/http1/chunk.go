@@ -254,6 +254,17 @@ func (c *chunkReader) trailer(in []byte) (used int, reason string) {
 	return used, ""
 }
 
+// unhex returns the value of a hexadecimal digit, or -1.
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}
+
 func indexLF(b []byte) int {
 	for i, c := range b {
 		if c == '\n' {

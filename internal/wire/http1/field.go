@@ -22,7 +22,7 @@ func (l *Limits) setDefaults() {
 	for _, d := range []struct {
 		at    *int
 		value int
-	}{{&l.Head, 1<<20 + 4<<10}, {&l.Line, 16 << 10}, {&l.Field, 64 << 10}, {&l.Fields, 1000}} {
+	}{{&l.Head, 1<<20 + 4<<10}, {&l.Line, httpmsg.MaxTarget}, {&l.Field, 64 << 10}, {&l.Fields, httpmsg.MaxFields}} {
 		if *d.at <= 0 {
 			*d.at = d.value
 		}

@@ -5,8 +5,6 @@ import (
 	"sluice/internal/wire/httpmsg"
 )
 
-const maxMethod = 64
-
 // requestHead parses the head of a request. Reset it, then call parse with the same buffer, grown, until it is done or
 // refuses. Views in the request point into the buffer.
 type requestHead struct {
@@ -26,7 +24,7 @@ type requestHead struct {
 func (r *requestHead) reset(start int) { *r = requestHead{head: head{start: start, pos: start}} }
 
 // parse goes on with buf, which must begin with the bytes it had at the last call. When it reports true, req is filled
-// (all but Body, Proto-independent state of the connection and percent-encoding, see requestHead.high) and r.pos is behind
+// but for Body and for the percent-encoding that high asks for, and r.pos is behind
 // the head. After a fault the connection cannot be used any more: where the next message begins is not known.
 func (r *requestHead) parse(buf []byte, req *httpmsg.Request, lim *Limits) (bool, *fault.Fault) {
 	if !r.lined {
@@ -104,7 +102,7 @@ func (r *requestHead) lineOf(b []byte, req *httpmsg.Request) (int, string) {
 	for j < len(b) && isToken[b[j]] {
 		j++
 	}
-	if j > maxMethod {
+	if j > httpmsg.MaxMethod {
 		return 0, "method too long"
 	}
 	if j == len(b) {
@@ -204,7 +202,7 @@ func (r *requestHead) judge(req *httpmsg.Request) *fault.Fault {
 		return refuse("more than one Host")
 	case r.hosts == 0 && req.Proto != httpmsg.HTTP10:
 		return refuse("no Host")
-	case len(r.host) > 0 && !validHost(r.host):
+	case len(r.host) > 0 && !httpmsg.IsHost(r.host):
 		return refuse("malformed Host")
 	}
 	req.Host = r.host
@@ -239,7 +237,7 @@ func (r *requestHead) judge(req *httpmsg.Request) *fault.Fault {
 		r.framing = chunked
 		req.ContentLength = -1
 	default:
-		n, ok := parseLength(r.length)
+		n, ok := httpmsg.ParseLength(r.length)
 		if !ok {
 			return refuse("malformed Content-Length")
 		}
@@ -316,7 +314,7 @@ func (r *requestHead) target(req *httpmsg.Request) (reason string) {
 		}
 	}
 	if len(host) > 0 {
-		if !validHost(host) {
+		if !httpmsg.IsHost(host) {
 			return "malformed host in the request target"
 		}
 		req.Host = host // RFC 9112 section 3.2.2: it replaces the field

@@ -127,7 +127,7 @@ func (r *responseHead) frame(status int, isHead bool) *fault.Fault {
 			r.persist = false // faulty framing (RFC 9112 section 6.1): read it, then close
 		}
 	case r.lengths > 0:
-		n, ok := parseLength(r.length)
+		n, ok := httpmsg.ParseLength(r.length)
 		if !ok {
 			return refuse("malformed Content-Length in a response")
 		}

@@ -276,20 +276,21 @@ func (x *Exchange) RunEdits() {
 }
 
 // Finish is the loop's last call. It closes the response body and the filters, runs the hooks, and gives memory back. By
-// then nobody else may use the exchange.
+// then nobody else may use the exchange. A hook that panics does so to the caller; a further call goes on behind it.
 func (x *Exchange) Finish() {
-	if x.Res.Body != nil {
-		x.Res.Body.Close()
+	if b := x.Res.Body; b != nil {
 		x.Res.Body = nil
+		b.Close()
 	}
-	for _, f := range x.filters {
-		f.Close()
+	x.CloseFilters()
+	n := len(x.finish)
+	for i := n - 1; i >= 0; i-- {
+		// Taken off first: should it panic, a second Finish goes on behind it.
+		f := x.finish[i]
+		x.finish = x.finish[:i]
+		f.Finish(x)
 	}
-	x.filters = emptied(x.filters)
-	for i := len(x.finish) - 1; i >= 0; i-- {
-		x.finish[i].Finish(x)
-	}
-	x.finish = emptied(x.finish)
+	clear(x.finish[:n])
 	for _, r := range x.releases {
 		r.Release()
 	}

@@ -38,6 +38,16 @@ func (x *Exchange) AddFilter(f Filter) { x.filters = append(x.filters, f) }
 // Filters returns the registered filters, innermost first.
 func (x *Exchange) Filters() []Filter { return x.filters }
 
+// CloseFilters gives up the filters: for an answer of our own in place of a response that broke in them.
+func (x *Exchange) CloseFilters() {
+	for n := len(x.filters); n > 0; n = len(x.filters) {
+		f := x.filters[n-1]
+		x.filters[n-1] = nil
+		x.filters = x.filters[:n-1]
+		f.Close()
+	}
+}
+
 // Bodiless reports whether the response can have no body whatever its header says (RFC 9110 section 6.4.1).
 func (x *Exchange) Bodiless() bool {
 	s := x.Res.Status

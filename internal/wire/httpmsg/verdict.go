@@ -127,6 +127,20 @@ func (x *Exchange) SetTarget(target View) *fault.Fault {
 	return nil
 }
 
+// EncodeHigh returns v with bytes from 0x80 on percent-encoded, in the exchange's own memory if there are any.
+func (x *Exchange) EncodeHigh(v View) View {
+	high := 0
+	for _, c := range v {
+		if c >= 0x80 {
+			high++
+		}
+	}
+	if high == 0 {
+		return v
+	}
+	return x.encodeHigh(v, high)
+}
+
 func (x *Exchange) encodeHigh(target View, high int) View {
 	const hex = "0123456789ABCDEF"
 	out := x.Scratch(len(target) + 2*high)[:0]
