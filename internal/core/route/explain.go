@@ -11,6 +11,8 @@ type Verdict struct {
 	// Entry is the index in the list that the table was compiled from.
 	Entry   int
 	Matches bool
+	// Owns is set if it matches and positively names the host, as LookupOwner asks.
+	Owns bool
 	// Misses are the matchers that decided against it, in the order of the rule: one, or one for each alternative that was
 	// tried, at most maxMisses. Empty if Matches.
 	Misses []Miss
@@ -35,6 +37,7 @@ func (t *table) explain(v *view) []Verdict {
 	for i := range t.sorted {
 		root := t.sorted[i].Rule.Root
 		out[i] = Verdict{Entry: int(t.sorted[i].at), Matches: v.holds(root)}
+		out[i].Owns = out[i].Matches && v.owns(root, false)
 		if !out[i].Matches {
 			v.misses(root, false, &out[i].Misses)
 		}

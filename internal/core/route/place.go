@@ -16,8 +16,9 @@ type candidate struct {
 	// mode and path repeat the place's path, for places that are a plain list.
 	mode pathMode
 	path string
-	// rest is what the place does not establish.
+	// rest is what of the rule the place does not establish.
 	rest []*rule.Node
+	rule *rule.Node
 }
 
 // before orders candidates: the one that wins comes first.

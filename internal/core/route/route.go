@@ -69,6 +69,8 @@ type view struct {
 	client      netip.Addr
 	alpn        []string
 	req         *Request
+	// owner asks for rules that not only hold but name the host.
+	owner bool
 }
 
 func (r *Request) view() view {

@@ -186,7 +186,7 @@ func (w *writer) insert(s *placed, keys []key) {
 			p = &w.names(k).slot(k.host, true).value
 		}
 		p.insert(candidate{
-			priority: s.Priority, tie: s.Tie, slot: s.slot, mode: k.mode, path: k.path, rest: k.rest(s.Rule.Root),
+			priority: s.Priority, tie: s.Tie, slot: s.slot, mode: k.mode, path: k.path, rest: k.rest(s.Rule.Root), rule: s.Rule.Root,
 		}, w.edit)
 	}
 }
@@ -299,6 +299,9 @@ next:
 			if !v.holds(n) {
 				continue next
 			}
+		}
+		if v.owner && !v.owns(c.rule, false) {
+			continue
 		}
 		return c
 	}

@@ -2,14 +2,24 @@ package route
 
 // TCPTable holds the TCP routers that compete for connections: the plain or the TLS ones of an entry point. It is
 // immutable.
-type TCPTable struct{ t table }
+type TCPTable struct {
+	t table
+	// catchAll tells for each entry of the list whether its rule is only HostSNI(`*`).
+	catchAll []bool
+}
 
 // CompileTCP is CompileHTTP for rules of the TCP layer.
 func CompileTCP(prev *TCPTable, entries []Entry) *TCPTable {
-	if prev == nil {
-		return &TCPTable{*compile(nil, entries)}
+	out := &TCPTable{catchAll: make([]bool, len(entries))}
+	for i, e := range entries {
+		out.catchAll[i] = e.Rule.IsCatchAllSNI()
 	}
-	return &TCPTable{*compile(&prev.t, entries)}
+	if prev == nil {
+		out.t = *compile(nil, entries)
+	} else {
+		out.t = *compile(&prev.t, entries)
+	}
+	return out
 }
 
 // Len returns the number of entries; a nil table has none.
