@@ -1,0 +1,33 @@
+package plan
+
+import (
+	"reflect"
+	"slices"
+)
+
+// Identity stands for the content of an element together with all that it refers to. Two plans give an element the same
+// *Identity exactly when nothing about it changed, so whoever keeps a live object under an Identity keeps its state.
+type Identity struct {
+	// Serial tells identities apart in logs; it has no order.
+	Serial uint64
+}
+
+// identify returns the identity of the previous element of the same name if content and dependencies are equal, else a
+// new one. was is nil where there was none.
+func (b *builder) identify(was *Identity, equal bool) *Identity {
+	if was != nil && equal {
+		return was
+	}
+	b.serial++
+	return &Identity{Serial: b.serial}
+}
+
+// sameConfig reports whether two configuration values are equal; pointers that did not move are the cheap case.
+func sameConfig[T any](a, b *T) bool {
+	return a == b || a != nil && b != nil && reflect.DeepEqual(a, b)
+}
+
+// sameNodes reports whether two lists of dependencies are the same elements with the same identities.
+func sameNodes[T interface{ identity() *Identity }](a, b []T) bool {
+	return slices.EqualFunc(a, b, func(x, y T) bool { return x.identity() == y.identity() })
+}

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/static"
+)
+
+// Names of the services that Sluice answers itself. They exist in the plan when the static configuration has them on.
+const (
+	ServicePing = "ping"
+	ServiceNoop = "noop"
+)
+
+// isInternalService reports whether a service is answered by Sluice itself.
+func isInternalService(n Name) bool { return n.Provider == Internal }
+
+// internalFragment makes the elements that follow from the static configuration: redirections of entry points and our
+// own endpoints. They are ordinary elements, so that priorities, explain and the API treat them like any other.
+func internalFragment(s *static.Config) (f *dynamic.Fragment, redirections map[string]bool) {
+	http := &dynamic.HTTP{Routers: map[string]*dynamic.Router{}, Services: map[string]*dynamic.Service{},
+		Middlewares: map[string]*dynamic.Middleware{}}
+	redirections = map[string]bool{}
+	http.Services[ServiceNoop] = &dynamic.Service{}
+	if p := s.Ping; p != nil {
+		http.Services[ServicePing] = &dynamic.Service{}
+		if !p.ManualRouting {
+			http.Routers["ping"] = &dynamic.Router{EntryPoints: []string{p.EntryPoint}, Rule: "PathPrefix(`/ping`)",
+				Service: ServicePing, Priority: math.MaxInt}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.EntryPoints)) {
+		ep := s.EntryPoints[name]
+		if ep.HTTP.Redirections == nil || ep.HTTP.Redirections.EntryPoint == nil {
+			continue
+		}
+		r := ep.HTTP.Redirections.EntryPoint
+		port, err := static.RedirectPort(s.EntryPoints, r.To)
+		if err != nil || r.To == name {
+			continue // static.Validate says so
+		}
+		router := name + "-to-" + strings.Trim(strings.Map(alnumOrDash, r.To), "-")
+		rule := "HostRegexp(`^.+$`)"
+		if ep.AllowACMEByPass {
+			rule += " && !PathPrefix(`/.well-known/acme-challenge/`)"
+		}
+		http.Middlewares["redirect-"+router] = &dynamic.Middleware{RedirectScheme: &dynamic.RedirectScheme{
+			Scheme: r.Scheme, Port: strconv.Itoa(int(port)), Permanent: r.Permanent}}
+		http.Routers[router] = &dynamic.Router{EntryPoints: []string{name}, Rule: rule, Service: ServiceNoop,
+			Middlewares: []string{"redirect-" + router}, Priority: r.Priority}
+		redirections[router] = true
+	}
+	return &dynamic.Fragment{Name: Internal, Config: &dynamic.Config{HTTP: http}}, redirections
+}
+
+func alnumOrDash(r rune) rune {
+	if '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
+		return r
+	}
+	return '-'
+}
+
+// model is what an entry point adds to its routers.
+type model struct {
+	middlewares []string
+	tls         *dynamic.RouterTLS
+	observe     *static.Observability
+}
+
+// models returns the models of the entry points that have one.
+func models(s *static.Config) map[string]*model {
+	out := map[string]*model{}
+	for name, ep := range s.EntryPoints {
+		if len(ep.HTTP.Middlewares) > 0 || ep.HTTP.TLS != nil || ep.HTTP.EncodedCharacters != nil || ep.Observability != nil || s.Core != nil {
+			out[name] = &model{ep.HTTP.Middlewares, ep.HTTP.TLS, ep.Observability}
+		}
+	}
+	return out
+}
+
+// observability fills what the router leaves unset.
+func (m *model) observability(own *dynamic.RouterObservability) dynamic.RouterObservability {
+	var out dynamic.RouterObservability
+	if own != nil {
+		out = *own
+	}
+	if m.observe == nil {
+		return out
+	}
+	out.AccessLogs = cmp.Or(out.AccessLogs, m.observe.AccessLogs)
+	out.Metrics = cmp.Or(out.Metrics, m.observe.Metrics)
+	out.Tracing = cmp.Or(out.Tracing, m.observe.Tracing)
+	if out.TraceVerbosity == "" {
+		out.TraceVerbosity = m.observe.TraceVerbosity
+	}
+	return out
+}

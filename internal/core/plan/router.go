@@ -1,0 +1,247 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/rule"
+)
+
+// MaxUserPriority is the highest priority that a router of the configuration may have; those above are ours.
+const MaxUserPriority = math.MaxInt - 1000
+
+// Router is an HTTP router with its references resolved. A router on several entry points of which some add something of
+// their own is split: each of those entry points gets a copy called ENTRYPOINT-NAME.
+type Router struct {
+	Node
+	Config *dynamic.Router
+	// EntryPoints are the existing entry points that it listens on. Empty: the router is absent.
+	EntryPoints []string
+	// Rule is nil when it cannot be read: the router is absent then.
+	Rule     *rule.Rule
+	Priority int
+	// Middlewares are those of the entry point, then the router's own.
+	Middlewares []*Middleware
+	// Service is nil when it does not exist.
+	Service *Service
+	// TLS is the router's own section or the entry point's; nil for routers in the clear.
+	TLS *dynamic.RouterTLS
+	// Options are the TLS options that connections for its hosts need; nil without TLS, or when they do not exist.
+	Options *TLSOptions
+	// Observability is the router's own, filled from the entry point.
+	Observability dynamic.RouterObservability
+	// Redirection marks a router that an entry point's http.redirections made.
+	Redirection bool
+	// Identity changes with everything that decides what the router does with a request it has got.
+	Identity *Identity
+
+	parsed *parsed
+	tie    string
+}
+
+// Routed reports whether the router takes part in routing. A disabled router that is routed refuses its requests.
+func (r *Router) Routed() bool { return r.Rule != nil && len(r.EntryPoints) > 0 }
+
+func (b *builder) buildRouters() {
+	for _, name := range b.routers.names() {
+		b.router(b.routers[name])
+	}
+}
+
+// router builds the node or, for a split router, the nodes of one entry.
+func (b *builder) router(e *entry[dynamic.Router]) {
+	base := &Router{Node: e.Node, Config: e.config, Redirection: e.Name.Provider == Internal && b.redirections[e.Name.Local]}
+	base.EntryPoints = b.entryPoints(&base.Node, e.config.EntryPoints, b.defaults)
+	var plain []string
+	for _, ep := range base.EntryPoints {
+		if b.models[ep] == nil {
+			plain = append(plain, ep)
+		}
+	}
+	if len(base.EntryPoints) <= 1 {
+		var model *model
+		if len(base.EntryPoints) == 1 {
+			model = b.models[base.EntryPoints[0]]
+		}
+		b.finish(base, model)
+		return
+	}
+	for _, ep := range base.EntryPoints {
+		if m := b.models[ep]; m != nil {
+			split := *base
+			split.Name.Local = ep + "-" + base.Name.Local
+			split.EntryPoints = []string{ep}
+			split.Findings = slices.Clone(base.Findings)
+			b.finish(&split, m)
+		}
+	}
+	if len(plain) > 0 {
+		base.EntryPoints = plain
+		b.finish(base, nil)
+	}
+}
+
+// entryPoints checks a router's list; an empty list stands for defaults. Unknown ones are left out.
+func (b *builder) entryPoints(n *Node, refs, defaults []string) []string {
+	if len(refs) == 0 {
+		return defaults
+	}
+	var out, unknown []string
+	for _, ref := range refs {
+		switch {
+		case slices.Contains(out, ref):
+		case b.static == nil || b.isTCP(ref):
+			out = append(out, ref)
+		default:
+			unknown = append(unknown, ref)
+		}
+	}
+	for _, ref := range unknown {
+		severity := diag.Warning
+		if len(out) == 0 {
+			severity = diag.Error
+		}
+		n.report(severity, CodeEntryPoint, fmt.Sprintf("entryPoint %q does not exist", ref), diag.DidYouMean(ref, b.tcpEntryPoints), "entryPoints")
+	}
+	slices.Sort(out)
+	return out
+}
+
+// finish resolves everything but the entry points, and registers the node.
+func (b *builder) finish(r *Router, m *model) {
+	was := b.previous.HTTP.Routers[r.Name]
+	c := r.Config
+	r.tie = b.tie(r.Name)
+	syntax := c.RuleSyntax
+	if syntax == "" && !c.DefaultRule {
+		syntax = b.defaultSyntax
+	}
+	if c.RuleSyntax != "" {
+		r.report(diag.Info, CodeDeprecated, "ruleSyntax is deprecated", "write the rule in the v3 syntax", "ruleSyntax")
+	}
+	if was != nil {
+		r.parsed = was.parsed
+	}
+	r.parsed = r.parsed.of(c.Rule, rule.SyntaxOf(syntax), rule.HTTP)
+	r.Rule = r.parsed.rule
+	r.parsed.report(&r.Node)
+	r.Priority = b.priority(&r.Node, c.Priority, r.Rule)
+	if len(c.ParentRefs) > 0 {
+		r.report(diag.Error, CodeNotSupported, "routers below other routers are not supported yet", "", "parentRefs")
+		r.EntryPoints = nil
+	}
+
+	var middlewares []string
+	if m != nil {
+		middlewares = m.middlewares
+	}
+	r.Middlewares = b.references(&r.Node, append(slices.Clip(middlewares), c.Middlewares...), nil, "middlewares")
+	switch {
+	case c.Service != "" || r.Status != Disabled:
+		r.Service = b.serviceReference(&r.Node, c.Service, nil, "service")
+	}
+	r.TLS = c.TLS
+	if m != nil {
+		if r.TLS == nil {
+			r.TLS = m.tls
+		}
+		r.Observability = m.observability(c.Observability)
+	} else if c.Observability != nil {
+		r.Observability = *c.Observability
+	}
+	if r.TLS != nil {
+		r.Options = b.routerOptions(&r.Node, r.TLS.Options)
+		b.resolver(&r.Node, r.TLS.CertResolver)
+	}
+	if was == nil {
+		r.Identity = b.identify(nil, false)
+	} else {
+		r.Identity = b.identify(was.Identity, was.Status == r.Status && sameConfig(was.Config, c) &&
+			sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity() &&
+			was.Redirection == r.Redirection && slices.Equal(was.EntryPoints, r.EntryPoints))
+	}
+	b.plan.HTTP.Routers[r.Name] = r
+}
+
+// parsed is a rule with the problems that reading it gave. It is kept from plan to plan, since reading rules is most of
+// the work of a build.
+type parsed struct {
+	text     string
+	syntax   rule.Syntax
+	rule     *rule.Rule
+	problems []rule.Problem
+}
+
+// of returns p if it is the reading of text already, else a new reading. p may be nil.
+func (p *parsed) of(text string, syntax rule.Syntax, layer rule.Layer) *parsed {
+	if p != nil && p.text == text && p.syntax == syntax {
+		return p
+	}
+	r, problems := rule.Parse(text, syntax, layer)
+	if r != nil {
+		problems = append(problems, rule.Lint(r)...)
+	}
+	return &parsed{text, syntax, r, problems}
+}
+
+func (p *parsed) report(n *Node) {
+	for _, pr := range p.problems {
+		if n.Name.Provider == Internal {
+			continue // our own rules are what they are
+		}
+		n.report(pr.Severity, pr.Code, pr.Message+offsetNote(p.text, pr.Offset), pr.Hint, "rule")
+	}
+}
+
+// offsetNote tells where in a rule a problem is, when it is not at the beginning.
+func offsetNote(text string, offset int) string {
+	if offset <= 0 || offset > len(text) {
+		return ""
+	}
+	return fmt.Sprintf(", at character %d", len([]rune(text[:offset]))+1)
+}
+
+func (b *builder) priority(n *Node, configured int, r *rule.Rule) int {
+	switch {
+	case configured > MaxUserPriority && n.Name.Provider != Internal:
+		n.report(diag.Error, CodePriority, fmt.Sprintf("the router priority %d exceeds the max user-defined priority %d", configured, MaxUserPriority), "", "priority")
+		return MaxUserPriority
+	case configured != 0 || r == nil:
+		return configured
+	default:
+		return r.DefaultPriority()
+	}
+}
+
+// routerOptions resolves the TLS options of a router; nil when they do not exist.
+func (b *builder) routerOptions(n *Node, ref string) *TLSOptions {
+	name := optionsName(ref, n.Name.Provider)
+	o := b.plan.TLS.Options[name]
+	switch {
+	case o == nil:
+		message, hint := missing("TLS options", name, b.tlsOptions)
+		n.report(diag.Error, CodeMissing, message, hint, "tls", "options")
+	case o.Status == Disabled:
+		n.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the TLS options %q are disabled: %s", name.Local, firstReason(&o.Node)), "", "tls", "options")
+	}
+	return o
+}
+
+// resolver reports a certificate resolver that does not exist; the router serves all the same.
+func (b *builder) resolver(n *Node, ref string) {
+	if ref == "" || b.static == nil {
+		return
+	}
+	if _, ok := b.static.CertificatesResolvers[ref]; !ok {
+		var names []string
+		for name := range b.static.CertificatesResolvers {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		n.remark(diag.Error, CodeResolver, fmt.Sprintf("router uses a nonexistent certificate resolver %q", ref),
+			diag.DidYouMean(ref, names), "tls", "certResolver")
+	}
+}
