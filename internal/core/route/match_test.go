@@ -311,3 +311,30 @@ func TestQueryCap(t *testing.T) {
 		}
 	}
 }
+
+func TestResetKeepsOnlySmallMemory(t *testing.T) {
+	table := CompileHTTP(nil, []Entry{{Rule: parse(t, "Query(`k`, `v w`)", rule.V3, rule.HTTP)}})
+	small, large := []byte("k=v%20w"), []byte(strings.Repeat("a=b&", 1000)+"k=v+w")
+	r := &Request{Header: fields{}, Query: small, Host: []byte("a")}
+	table.Lookup(r)
+	n := testing.AllocsPerRun(100, func() {
+		r.Reset()
+		if r.Header == nil || r.Host != nil || r.Query != nil || len(r.query.pairs) != 0 {
+			t.Fatalf("reset to %+v", r)
+		}
+		r.Query = small
+		if _, ok := table.Lookup(r); !ok {
+			t.Fatal("no match")
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	r.Query = large
+	if _, ok := table.Lookup(r); !ok {
+		t.Fatal("no match behind many parameters")
+	}
+	if r.Reset(); cap(r.query.pairs) != 0 {
+		t.Errorf("memory for %d parameters kept", cap(r.query.pairs))
+	}
+}

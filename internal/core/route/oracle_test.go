@@ -163,7 +163,10 @@ func show(entries []Entry, i int, ok bool) string {
 // TestIndexAgreesWithScan compares 100 000 lookups of each layer over generated tables, each of which is then changed
 // several times in place of being built, and looked at again after its successors were made.
 func TestIndexAgreesWithScan(t *testing.T) {
-	const rounds, perRound = 500, 200
+	rounds, perRound := 500, 200
+	if raceEnabled {
+		rounds = 50
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	cache := ruleCache{}
 	for range rounds {
@@ -213,7 +216,10 @@ func TestManySmallChanges(t *testing.T) {
 		}
 		return Entry{Rule: parse(t, text, rule.V3, rule.HTTP), Priority: i % 13, Tie: fmt.Sprint(i)}
 	}
-	const n = 600
+	n := 600
+	if raceEnabled {
+		n = 100
+	}
 	var table *HTTPTable
 	var entries []Entry
 	check := func() {
@@ -261,14 +267,14 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	if _, ok := table.Lookup(r); ok {
 		t.Fatal("matched, so not every rule was asked")
 	}
-	if n := testing.AllocsPerRun(200, func() { table.Lookup(r) }); n != 0 {
+	if n := testing.AllocsPerRun(200, func() { table.Lookup(r) }); n != 0 && !raceEnabled {
 		t.Errorf("%v allocations per lookup", n)
 	}
 	conn := &Conn{SNI: "a.x", ALPN: []string{"h2"}, Client: netip.MustParseAddr("10.1.1.1")}
 	tcp := CompileTCP(nil, []Entry{
 		{Rule: parse(t, "HostSNI(`a.x`) && !ALPN(`h2`)", rule.V3, rule.TCP)}, {Rule: parse(t, "HostSNIRegexp(`^c`)", rule.V3, rule.TCP), Tie: "b"},
 	})
-	if n := testing.AllocsPerRun(200, func() { tcp.Lookup(conn) }); n != 0 {
+	if n := testing.AllocsPerRun(200, func() { tcp.Lookup(conn) }); n != 0 && !raceEnabled {
 		t.Errorf("%v allocations per connection", n)
 	}
 }

@@ -47,6 +47,17 @@ type Request struct {
 	query query
 }
 
+// Reset makes r the zero Request, but keeps Header and the memory in which queries are read, unless that grew large.
+// Nothing of the last request stays reachable.
+func (r *Request) Reset() {
+	q := query{pairs: r.query.pairs[:0], decoded: r.query.decoded[:0]}
+	if cap(q.pairs) > 128 || cap(q.decoded) > 8<<10 {
+		q = query{}
+	}
+	clear(q.pairs[:cap(q.pairs)])
+	*r = Request{Header: r.Header, query: q}
+}
+
 // Conn is what TCP rules look at, and how far a connection has come (see EntryPoint.Decide).
 type Conn struct {
 	// Client is the address of the peer.
