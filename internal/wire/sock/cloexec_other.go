@@ -1,0 +1,5 @@
+//go:build !unix
+
+package sock
+
+func closeOnExec(int) {}

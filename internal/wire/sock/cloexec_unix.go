@@ -1,0 +1,8 @@
+//go:build unix
+
+package sock
+
+import "syscall"
+
+// closeOnExec keeps the programs that we start from inheriting the socket in turn.
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
