@@ -13,7 +13,7 @@ type Compress struct {
 	ExcludedContentTypes []string `json:"excludedContentTypes,omitempty"`
 	// IncludedContentTypes are the only media types that are compressed.
 	IncludedContentTypes []string `json:"includedContentTypes,omitempty"`
-	// MinResponseBodyBytes: shorter bodies are left alone. Zero or less: 1024. Default 1024.
+	// MinResponseBodyBytes of a body; a shorter one is left alone. Zero or less: 1024. Default 1024.
 	MinResponseBodyBytes int `json:"minResponseBodyBytes,omitempty"`
 	// Encodings in order of preference. Default gzip, br, zstd; an empty list is an error.
 	Encodings []string `json:"encodings,omitempty"`
@@ -49,7 +49,7 @@ type BodyLimit struct {
 type HTTPCache struct {
 	// MaxBytes of memory for the whole cache. Default 64 MiB.
 	MaxBytes int64 `json:"maxBytes,omitempty"`
-	// MaxEntryBytes: larger responses are not stored. Default 1 MiB.
+	// MaxEntryBytes of a response; a larger one is not stored. Default 1 MiB.
 	MaxEntryBytes int64 `json:"maxEntryBytes,omitempty"`
 	// Directory keeps entries that memory has no room for. Empty: they are dropped.
 	Directory string `json:"directory,omitempty"`

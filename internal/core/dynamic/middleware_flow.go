@@ -59,11 +59,11 @@ type Errors struct {
 
 // Buffering reads whole bodies before passing them on.
 type Buffering struct {
-	// MaxRequestBodyBytes: larger requests get 413. Zero: unlimited.
+	// MaxRequestBodyBytes of a request; a larger one gets 413. Zero: unlimited.
 	MaxRequestBodyBytes int64 `json:"maxRequestBodyBytes,omitempty"`
 	// MemRequestBodyBytes are kept in memory, the rest in a temporary file. Zero: 1 MiB. Default 1 MiB.
 	MemRequestBodyBytes int64 `json:"memRequestBodyBytes,omitempty"`
-	// MaxResponseBodyBytes: larger responses become 500. Zero: unlimited.
+	// MaxResponseBodyBytes of a response; a larger one becomes 500. Zero: unlimited.
 	MaxResponseBodyBytes int64 `json:"maxResponseBodyBytes,omitempty"`
 	// MemResponseBodyBytes are kept in memory, the rest in a temporary file. Zero: 1 MiB. Default 1 MiB.
 	MemResponseBodyBytes int64 `json:"memResponseBodyBytes,omitempty"`
