@@ -307,6 +307,96 @@ func tunnel(ctx context.Context, worker int, address string, hello, buffer []byt
 	}
 }
 
+// besideSlowReaders is the plain load while many clients read large bodies slowly. The slow ones open before the measured
+// time begins to count for wrk, so their requests are few among wrk's; their waiting is what costs.
+func besideSlowReaders(ctx context.Context, w *world, t *target, d time.Duration) (sample, error) {
+	const readers = 500
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer func() { cancel(); wg.Wait() }()
+	request := []byte("GET /1m HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+	open := make(chan error, readers)
+	for i := range readers {
+		wg.Go(func() {
+			c, err := dialFrom(ctx, i%8, t.http)
+			if err == nil {
+				defer c.Close()
+				c.(*net.TCPConn).SetReadBuffer(16 << 10)
+				c.SetDeadline(time.Now().Add(d + time.Minute))
+				_, err = c.Write(request)
+			}
+			open <- err
+			b := make([]byte, 4<<10)
+			for tick := time.NewTicker(100 * time.Millisecond); err == nil; {
+				select {
+				case <-ctx.Done():
+					tick.Stop()
+					return
+				case <-tick.C:
+					_, err = c.Read(b)
+				}
+			}
+		})
+	}
+	for range readers {
+		if err := <-open; err != nil {
+			return sample{}, fmt.Errorf("slow reader: %w", err)
+		}
+	}
+	return wrk("http", "/", 64, "get", 0)(ctx, w, t, d)
+}
+
+// webSocketEcho sends messages on connections that stay open, the next when the last has come back.
+func webSocketEcho(ctx context.Context, w *world, t *target, d time.Duration) (sample, error) {
+	const n = 32
+	conns := make([]net.Conn, n)
+	defer func() {
+		for _, c := range conns {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}()
+	request := []byte("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2x1aWNlLWJlbmNobWFyaw==\r\n\r\n")
+	for i := range conns {
+		c, err := dialFrom(ctx, i, t.http)
+		if err != nil {
+			return sample{}, err
+		}
+		conns[i] = c
+		c.SetDeadline(time.Now().Add(d + time.Minute))
+		if _, err := c.Write(request); err != nil {
+			return sample{}, err
+		}
+		head := make([]byte, 0, 1024)
+		for !bytes.HasSuffix(head, []byte("\r\n\r\n")) { // a byte at a time, to leave what follows alone
+			if len(head) == cap(head) {
+				return sample{}, fmt.Errorf("answer %.60q", head)
+			}
+			m, err := c.Read(head[len(head) : len(head)+1])
+			if err != nil {
+				return sample{}, err
+			}
+			head = head[:len(head)+m]
+		}
+		if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
+			return sample{}, fmt.Errorf("answer %.60q", head)
+		}
+	}
+	message := append([]byte{0x82, 0x80 | 64, 0, 0, 0, 0}, make([]byte, 64)...) // a mask of zeros changes nothing
+	return workers(ctx, n, d, func(ctx context.Context, i int) (int, error) {
+		if _, err := conns[i].Write(message); err != nil {
+			return 0, err
+		}
+		var echo [66]byte
+		if _, err := io.ReadFull(conns[i], echo[:]); err != nil {
+			return 0, err
+		}
+		return 1, nil
+	})
+}
+
 // idle opens many connections, sends one request on each and measures how much the proxy has grown when all are idle.
 func idle(secure bool) load {
 	return func(ctx context.Context, w *world, t *target, d time.Duration) (sample, error) {

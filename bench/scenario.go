@@ -64,13 +64,13 @@ var scenarios = []scenario{
 		budget: "1.1x itself with 10", load: wrk("http", "/", 64, "hosts", 10000)},
 	{name: "download", about: "1 MiB bodies down, 16 connections", unit: "MiB", load: wrk("http", "/1m", 16, "get", 0)},
 	{name: "upload", about: "1 MiB bodies up, 16 connections", unit: "MiB", load: wrk("http", "/", 16, "upload", 1<<20)},
+	{name: "slow-clients", about: "as plain, beside 500 readers that take 40 KiB/s of 1 MiB bodies", unit: "request", load: besideSlowReaders},
+	{name: "websocket", about: "WebSocket, 64 bytes there and back, 32 connections", unit: "message", load: webSocketEcho},
 	{name: "idle", about: "memory of an idle keep-alive connection, 5 000 of them after one request each", unit: "connection",
 		budget: "10 KiB (goal 5 KiB)", fresh: true, load: idle(false)},
 	{name: "idle-tls", about: "the same over TLS", unit: "connection", budget: "reported", fresh: true, load: idle(true)},
 	{name: "middlewares", about: "three middlewares in the chain", unit: "request", absent: promisedByLater + "the middlewares"},
 	{name: "access-log", about: "access log and metrics on", unit: "request", absent: promisedByLater + "access log and metrics"},
-	{name: "slow-clients", about: "many slow readers beside fast ones", unit: "request", absent: promisedByLater + "the services' work"},
-	{name: "websocket", about: "WebSocket echo", unit: "message", absent: promisedByLater + "the services' work"},
 }
 
 func hostNames(n int) []string {

@@ -11,6 +11,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -104,6 +106,11 @@ func serveHTTP(c net.Conn) {
 		if v := field(head, "content-length:"); v != nil {
 			length, _ = strconv.ParseInt(string(v), 10, 64)
 		}
+		if key := field(head, "sec-websocket-key:"); key != nil {
+			r.Discard(len(head))
+			serveWebSocket(c, r, key)
+			return
+		}
 		r.Discard(len(head))
 		if chunked {
 			if _, err := io.Copy(io.Discard, httputil.NewChunkedReader(r)); err != nil {
@@ -148,6 +155,33 @@ func field(head []byte, name string) []byte {
 
 func hasField(head []byte, name, value string) bool {
 	return bytes.EqualFold(field(head, name), []byte(value))
+}
+
+// serveWebSocket accepts (RFC 6455 4.2.2) and sends every message back. It knows what the benchmark's client sends: whole
+// masked messages below 126 bytes.
+func serveWebSocket(c net.Conn, r *bufio.Reader, key []byte) {
+	sum := sha1.Sum(append(bytes.Clone(key), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	_, err := fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
+	var b [2 + 125]byte
+	for err == nil {
+		var head [6]byte // two bytes and the mask
+		if _, err = io.ReadFull(r, head[:]); err != nil {
+			return
+		}
+		n := int(head[1] & 0x7f)
+		if n > 125 {
+			return
+		}
+		if _, err = io.ReadFull(r, b[2:2+n]); err != nil {
+			return
+		}
+		for i := range n {
+			b[2+i] ^= head[2+i%4]
+		}
+		b[0], b[1] = head[0], byte(n)
+		_, err = c.Write(b[:2+n])
+	}
 }
 
 // serveRecord reads one TLS record, whatever is in it, and sends n bytes.
