@@ -21,10 +21,10 @@ func checkRedirectScheme(c *dynamic.Middleware) diag.List {
 	var l diag.List
 	r := c.RedirectScheme
 	if r.Scheme == "" {
-		l.Add(bad("redirectScheme.scheme", "you must provide a target scheme", "use https"))
+		l.Add(Bad("redirectScheme.scheme", "you must provide a target scheme", "use https"))
 	}
 	if n, err := strconv.Atoi(r.Port); r.Port != "" && (err != nil || n < 1 || n > 65535) {
-		l.Add(bad("redirectScheme.port", strconv.Quote(r.Port)+" is not a port", ""))
+		l.Add(Bad("redirectScheme.port", strconv.Quote(r.Port)+" is not a port", ""))
 	}
 	return l
 }

@@ -27,10 +27,10 @@ func TestRedirectScheme(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &dynamic.Middleware{RedirectScheme: &c.config}
-			if l := Validate("redirectScheme", m); len(l) > 0 {
+			if l := Light().Validate("redirectScheme", m); len(l) > 0 {
 				t.Fatal(l)
 			}
-			kind, _ := Lookup("redirectScheme")
+			kind, _ := Light().Lookup("redirectScheme")
 			h, err := kind.Build(m, Env{}, httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }))
 			if err != nil {
 				t.Fatal(err)
@@ -50,14 +50,14 @@ func TestRedirectScheme(t *testing.T) {
 		})
 	}
 	for _, broken := range []dynamic.RedirectScheme{{}, {Scheme: "https", Port: "web"}, {Scheme: "https", Port: "70000"}} {
-		if len(Validate("redirectScheme", &dynamic.Middleware{RedirectScheme: &broken})) == 0 {
+		if len(Light().Validate("redirectScheme", &dynamic.Middleware{RedirectScheme: &broken})) == 0 {
 			t.Errorf("%+v was accepted", broken)
 		}
 	}
 }
 
 func TestUnknownKindIsRefused(t *testing.T) {
-	if l := Validate("oidc", &dynamic.Middleware{}); len(l) != 1 || l[0].Code != "NOT-SUPPORTED" {
+	if l := Light().Validate("oidc", &dynamic.Middleware{}); len(l) != 1 || l[0].Code != "NOT-SUPPORTED" {
 		t.Errorf("got %v", l)
 	}
 }
