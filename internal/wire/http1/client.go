@@ -65,6 +65,9 @@ type ClientConn struct {
 	// state is a count of exchanges in the upper bits and a phase in the lower two. The count keeps a late cancellation
 	// from hitting the exchange after the one it was meant for.
 	state atomic.Uint64
+
+	// Hops is the keeper's: how often the request under way has passed this process before.
+	Hops atomic.Uint32
 }
 
 // Phases of ClientConn.state.
