@@ -248,11 +248,11 @@ func yamlError(err error) *parseError {
 	mark := le.Mark
 	if le.ContextMsg != "" {
 		out.message += " " + le.ContextMsg
-		if le.ContextMark.Line > 0 && le.ContextMark.Line < le.Mark.Line {
+		if le.ContextMark.Line > 0 && le.ContextMark.Line < le.Mark.Line && le.Message != "could not find expected ':'" {
 			out.message += fmt.Sprintf(" that begins in line %d", le.ContextMark.Line)
 		}
 	}
-	if mark.Line == 0 {
+	if mark.Line == 0 || le.Message == "could not find expected ':'" && le.ContextMark.Line > 0 {
 		mark = le.ContextMark
 	}
 	if mark.Line > 0 {
