@@ -44,13 +44,14 @@ type chunkReader struct {
 	left   int64          // of the size or of the data
 	tail   []byte         // trailer section
 	header httpmsg.Header // what of it is kept; views of tail
+	bad    string         // why nothing more can be read
 }
 
 // next looks at in and returns the first piece of data in it and how many bytes it went over, the data included. If data
 // is empty, either all of in was used and more is needed, or the body is done (state chunkDone) and used may be less than
 // len(in), or reason says what is malformed.
 func (c *chunkReader) next(in []byte) (data []byte, used int, reason string) {
-	for used < len(in) {
+	for used < len(in) && c.bad == "" {
 		switch c.state {
 		case chunkData:
 			rest := in[used:]
@@ -64,16 +65,15 @@ func (c *chunkReader) next(in []byte) (data []byte, used int, reason string) {
 			return rest, used + len(rest), ""
 		case chunkTrailer:
 			n, reason := c.trailer(in[used:])
+			c.bad = reason
 			return nil, used + n, reason
 		case chunkDone:
 			return nil, used, ""
 		}
-		if reason := c.step(in[used]); reason != "" {
-			return nil, used, reason
-		}
+		c.bad = c.step(in[used])
 		used++
 	}
-	return nil, used, ""
+	return nil, used, c.bad
 }
 
 // step takes one byte that is not data.

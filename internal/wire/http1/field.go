@@ -59,10 +59,12 @@ type head struct {
 	fieldNotes
 }
 
-// waiting tells whether a look at buf would only find an incomplete line again. It keeps the work for a head that comes
-// byte by byte in proportion to its length. limit is the size at which an incomplete line must be judged anyway.
+// waiting tells whether a look at buf would only find an incomplete long line again. It keeps the work for a head that
+// comes byte by byte in proportion to its length; a fault in such a line is then found at its end. limit is the size at
+// which an incomplete line must be judged anyway.
 func (s *head) waiting(buf []byte, limit int) bool {
-	if s.seen <= s.pos || len(buf) >= limit {
+	const long = 512
+	if s.seen < s.pos+long || len(buf) >= limit {
 		return false
 	}
 	if bytes.IndexByte(buf[s.seen:], '\n') >= 0 {

@@ -76,21 +76,17 @@ func (s *stream) ready() bool {
 	case toClose:
 		return len(s.in) > 0
 	case chunked:
-		// Only bytes of framing may be left; they say nothing about data to come, except that the body is over.
-		for s.chunks.state != chunkData && s.chunks.state != chunkDone && s.chunks.state != chunkTrailer && len(s.in) > 0 {
-			if s.chunks.step(s.in[0]) != "" {
-				return true // take steps on the same byte again and says what is wrong
+		// Bytes of framing say nothing about data to come, except that the body is over.
+		for len(s.in) > 0 && s.chunks.bad == "" && s.chunks.state != chunkData && s.chunks.state != chunkDone {
+			if s.chunks.state == chunkTrailer {
+				_, n, _ := s.chunks.next(s.in)
+				s.in = s.in[n:]
+				continue
 			}
+			s.chunks.bad = s.chunks.step(s.in[0])
 			s.in = s.in[1:]
 		}
-		if s.chunks.state == chunkTrailer && len(s.in) > 0 {
-			p, n, reason := s.chunks.next(s.in)
-			if reason != "" || len(p) > 0 {
-				return true
-			}
-			s.in = s.in[n:]
-		}
-		return s.chunks.state == chunkDone || s.chunks.state == chunkData && len(s.in) > 0
+		return s.chunks.bad != "" || s.chunks.state == chunkDone || s.chunks.state == chunkData && len(s.in) > 0
 	}
 	return true
 }

@@ -107,6 +107,8 @@ type Request struct {
 	Continue bool
 	// Trailers tells that the client sent "TE: trailers".
 	Trailers bool
+	// KeepForwardedFor sends X-Forwarded-For as it stands instead of appending the client's address (or adding the field).
+	KeepForwardedFor bool
 }
 
 // Response is a value until the loop commits it.
