@@ -45,7 +45,7 @@ var doorways = []doorway{
 	{"intake/decode", "go.yaml.in/yaml/v4", "the YAML reader, used for its node tree with positions"},
 	{"intake/decode", "github.com/pelletier/go-toml/v2", "the TOML reader, used for its syntax tree with positions"},
 	{"intake/file", "github.com/fsnotify/fsnotify", "directory events of the file provider"},
-	{"intake/file", "github.com/Masterminds/sprig/v3", "the template functions that configuration files use"},
+	{"intake/provider", "github.com/Masterminds/sprig/v3", "the template functions of configuration files and default rules"},
 	{"intake/docker", "github.com/moby/moby/client", "the Docker provider's client"},
 	{"intake/docker", "github.com/moby/moby/api", "the types of the Docker client"},
 	{"traffic/acme", "github.com/go-acme/lego/v5", "the ACME protocol"},
@@ -67,7 +67,7 @@ var forbiddenNames = strings.Fields("util utils common helper helpers type types
 // start something. Whole packages stand as "name.*"; the exceptions in pure are plain data.
 var impure = strings.Fields(`
 	os.* os/exec.* os/signal.* os/user.* syscall.* io/ioutil.* net/http.* net/rpc.* net/smtp.* log.* log/slog.* plugin.* embed.*
-	math/rand.* math/rand/v2.* crypto/rand.* unsafe.* runtime.* context.*
+	math/rand.* math/rand/v2.* crypto/rand.* runtime.* context.*
 	time.Now time.Sleep time.After time.AfterFunc time.NewTimer time.NewTicker time.Tick time.Since time.Until
 	net.Dial net.DialTimeout net.DialTCP net.DialUDP net.DialIP net.DialUnix net.Dialer net.Listen net.ListenTCP net.ListenUDP
 	net.ListenPacket net.ListenConfig net.Interfaces net.InterfaceAddrs
