@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -141,8 +140,11 @@ func (d *Document) Dynamic(files *Files) *dynamic.Fragment {
 	if w.rootTable(d.root) {
 		rootFields(w, d.root, dynamicSchema(), staticSchema(), reflect.ValueOf(cfg).Elem())
 	}
+	if d.Empty() {
+		w.report(0, diag.Warning, CodeEmpty, "the file holds no configuration", "")
+	}
+	w.findings = append(w.findings, d.Findings...)
 	w.finish()
-	w.findings = append(slices.Clone(d.Findings), w.findings...)
 	return &dynamic.Fragment{Name: d.Name, Config: cfg, Where: &d.loc, Findings: w.findings, Broken: w.broken}
 }
 

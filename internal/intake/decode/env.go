@@ -16,7 +16,7 @@ const (
 )
 
 // envTree turns environment variables into a tree. Only names that begin with a prefix and the name of a section count.
-// Everything is lower case, and a low line separates levels.
+// Everything is lower case, and an underscore separates levels.
 func envTree(environ []string, s *schema) (*pathTree, diag.List) {
 	t := newPathTree(doorEnv)
 	var findings diag.List
@@ -50,7 +50,7 @@ func envTree(environ []string, s *schema) (*pathTree, diag.List) {
 		path, err := checkPath(strings.ReplaceAll(strings.ToLower(v.rest), "_", "."))
 		if err != nil {
 			findings.Add(diag.Finding{
-				Place: place, Severity: diag.Error, Code: CodeSyntax, Message: fmt.Sprintf("%q has an empty part between its low lines", clip(v.name)),
+				Place: place, Severity: diag.Error, Code: CodeSyntax, Message: fmt.Sprintf("%q has an empty part between its underscores", clip(v.name)),
 			})
 			continue
 		}

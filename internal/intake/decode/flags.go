@@ -22,7 +22,7 @@ func flagTree(args []string, s *schema) (*pathTree, diag.List) {
 		arg := args[i]
 		if arg == "--" {
 			if i+1 < len(args) {
-				bad(arg, CodeFlagSyntax, fmt.Sprintf("%d words after -- are not flags", len(args)-i-1), "")
+				bad(arg, CodeFlagSyntax, "what follows -- is not read: "+clip(strings.Join(args[i+1:], " ")), "")
 			}
 			break
 		}

@@ -2,7 +2,6 @@ package decode
 
 import (
 	"reflect"
-	"slices"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
@@ -34,8 +33,9 @@ func (d *Document) Static(files *Files) (*static.Config, diag.List) {
 			w.report(0, diag.Error, CodeEmpty, "no valid configuration found in file: "+d.Name, hint)
 		}
 	}
+	w.findings = append(w.findings, d.Findings...)
 	w.finish()
-	return cfg, append(slices.Clone(d.Findings), w.findings...)
+	return cfg, w.findings
 }
 
 // StaticFromFlags reads command-line arguments onto the defaults. The locator tells which flag gave a value.

@@ -307,6 +307,8 @@ func (r *tomlReader) syntax(err error, data []byte) *parseError {
 			out.hint = "in TOML a key and its value are separated by ="
 		}
 	case strings.HasPrefix(pe.Message, "expected ']' to close table name"):
+		off = min(skipBlank(data, keyEnd(data, off)), len(data))
+		out.at = pos(off) + 1
 		out.message = "expected '.' or ']' to end the table name, but got " + quoted(data, off) + " instead"
 	case strings.HasPrefix(pe.Message, "invalid character at start of key"):
 		if off < len(data) && data[off] != '.' && data[off] != '=' {

@@ -93,6 +93,7 @@ func (w *walker) finish() {
 			Message:  fmt.Sprintf("%d more findings are left out", w.dropped),
 		})
 	}
+	w.findings.Sort()
 }
 
 // key writes the current path in file spelling.
@@ -186,7 +187,9 @@ func (w *walker) pointer(n *node, s *schema, v reflect.Value, section bool) {
 			return
 		}
 		if n.kind != kindTable || n.has(hasText) {
-			if !w.switchedOn(n, section) {
+			// A section that is switched off takes what stands below it along; where no such word belongs, what stands
+			// below is read all the same.
+			if on, switchable := w.switchedOn(n, section); !on && (switchable || n.kind != kindTable) {
 				return
 			}
 			if n.kind != kindTable {
@@ -209,26 +212,24 @@ func (w *walker) pointer(n *node, s *schema, v reflect.Value, section bool) {
 	v.Set(p)
 }
 
-// switchedOn decides about a scalar that stands where a section belongs.
-func (w *walker) switchedOn(n *node, section bool) bool {
-	on, known := truth(n)
-	if n.text == "" {
-		on, known = true, true
-	}
+// switchedOn decides about a scalar that stands where a table belongs. switchable tells whether a scalar may.
+func (w *walker) switchedOn(n *node, section bool) (on, switchable bool) {
 	if w.door == doorFlags || w.door == doorEnv {
 		section = true // a bare flag is an empty table
 	}
-	switch {
-	case !section && n.has(hasText) && w.door == doorLabels, !section:
+	if !section {
 		w.report(n.pos, diag.Error, CodeWrongType, "expected a table, got "+n.kind.describe(n), "")
-		return false
-	case !known:
+		return false, false
+	}
+	if n.text == "" {
+		return true, true
+	}
+	on, known := truth(n)
+	if !known {
 		w.report(n.pos, diag.Warning, CodeWrongType,
 			fmt.Sprintf("%q switches this section off; only true or nothing switches it on", clip(n.text)), "write true or false")
-		return false
-	default:
-		return on
 	}
+	return on, true
 }
 
 // describe names a value for messages: its kind, and its text if it is short.
@@ -349,6 +350,9 @@ func (w *walker) unknown(c *node, s *schema) {
 			hint = fmt.Sprintf("labels describe one element: write %q", f.label)
 		}
 	}
+	if w.legacy != nil && w.door != doorFile && len(w.path) == 0 && dynamicSchema().lookup(key, doorFile) != nil {
+		hint = "routers, services and middlewares are not set here but come from a provider, such as a file that providers.file names"
+	}
 	if hint == "" && len(names) > 0 && len(names) <= 8 {
 		hint = "known here: " + strings.Join(names, ", ")
 	}
@@ -450,7 +454,9 @@ func (w *walker) entry(c *node, s *schema, v reflect.Value) {
 func (w *walker) stringMap(n *node, s *schema, v reflect.Value) {
 	if n.kind != kindTable || n.has(hasText) {
 		w.report(n.pos, diag.Error, CodeWrongType, "expected a table, got "+n.kind.describe(n), "")
-		return
+		if n.kind != kindTable {
+			return
+		}
 	}
 	if v.IsNil() {
 		v.Set(reflect.MakeMapWithSize(s.typ, int(n.count)))
@@ -514,18 +520,20 @@ func (w *walker) list(n *node, s *schema, v reflect.Value) {
 	out := reflect.MakeSlice(s.typ, 0, int(n.count))
 	i := 0
 	for c := n.first; c != nil; c = c.next {
-		w.pushIndex(i)
-		if element {
-			w.element = w.key()
+		if w.door != doorFile && !structs && c.kind == kindText {
+			// Repeated flags append; each may be a comma list.
+			out = w.splitInto(c, s, out)
+			continue
 		}
+		w.pushIndex(i)
 		i++
 		switch {
 		case c.kind == kindNull:
 			w.report(c.pos, diag.Warning, CodeEmpty, "an empty element is left out", "")
-		case w.door != doorFile && !structs && c.kind == kindText:
-			// Repeated flags append; each may be a comma list.
-			out = w.splitInto(c, s, out)
 		default:
+			if element {
+				w.element = w.path[0].name + "." + w.path[1].name + "." + strconv.Itoa(out.Len())
+			}
 			e := reflect.New(elem.typ).Elem()
 			if elem.shape == shapeStruct && elem.defaults {
 				e.Addr().Interface().(defaulter).SetDefaults()
@@ -533,6 +541,9 @@ func (w *walker) list(n *node, s *schema, v reflect.Value) {
 			before := len(w.findings) + w.dropped
 			w.value(c, elem, e)
 			failed := len(w.findings)+w.dropped > before
+			if element && e.Kind() == reflect.Pointer && e.IsNil() {
+				e.Set(reflect.New(elem.elem.typ)) // keeps its place in the list; it is known to be broken
+			}
 			if e.Kind() == reflect.Pointer && e.IsNil() || failed && elem.shape.scalar() {
 				break
 			}
@@ -560,10 +571,14 @@ func (w *walker) splitInto(n *node, s *schema, out reflect.Value) reflect.Value 
 		}
 		return out
 	}
+	told := false
 	for part := range strings.SplitSeq(n.text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
-			w.report(n.pos, diag.Warning, CodeEmpty, fmt.Sprintf("%q has a comma too many", clip(n.text)), "")
+			if !told {
+				told = true
+				w.report(n.pos, diag.Warning, CodeEmpty, fmt.Sprintf("%q has a comma too many", clip(n.text)), "")
+			}
 			continue
 		}
 		item := node{kind: n.kind, text: part, pos: n.pos, keyPos: n.keyPos}
