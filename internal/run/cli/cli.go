@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"sluice/internal/core/diag"
-	"sluice/internal/intake/decode"
 )
 
 // Exit codes.
@@ -121,23 +120,6 @@ The environment holds the same as SLUICE_ENTRYPOINTS_WEB_ADDRESS; TRAEFIK_ names
 
 Exit codes: 0 fine, 1 failed, 2 bad command line, 3 findings of severity error.
 `)
-}
-
-// loadStatic reads the static configuration and prints its findings. ok is false when the process must not go on; code
-// is then its exit code.
-func loadStatic(p *Process, args []string) (l loaded, code int, ok bool) {
-	l.config, l.sources, l.findings = decode.LoadStatic(args, p.Environ, decode.ReadFile)
-	if l.findings.Has(diag.Error) {
-		code = exitFailed
-		for _, f := range l.findings {
-			fmt.Fprintln(p.Stderr, f)
-			if f.Code == decode.CodeFlagSyntax {
-				code = exitUsage
-			}
-		}
-		return l, code, false
-	}
-	return l, exitFine, true
 }
 
 // Exec is Main for the real process.

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"sluice/internal/core/static"
@@ -62,5 +64,5 @@ func pingURL(c *static.Config) (string, error) {
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "127.0.0.1"
 	}
-	return "http://" + joinHostPort(host, address.Port) + "/ping", nil
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(int(address.Port))) + "/ping", nil
 }

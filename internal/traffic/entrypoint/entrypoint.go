@@ -17,6 +17,7 @@ import (
 	"sluice/internal/wire/http1"
 	"sluice/internal/wire/http2"
 	"sluice/internal/wire/httpmsg"
+	"sluice/internal/wire/relay"
 	"sluice/internal/wire/sock"
 	"sluice/internal/wire/watch"
 )
@@ -83,8 +84,6 @@ type Options struct {
 	Sink record.Sink
 	// Budget accounts for memory beyond pooled buffers; nil has no limit.
 	Budget *httpmsg.Budget
-	// Relay moves the bytes of upgraded connections.
-	Relay func(x *httpmsg.Exchange, client httpmsg.Stream, fromClient []byte, server httpmsg.Stream, fromServer []byte)
 	// Watch holds the deadlines. It must run while the entry point does.
 	Watch *watch.Watch
 	Log   *slog.Logger
@@ -118,7 +117,7 @@ func New(o Options) *EntryPoint {
 	e.http1 = &http1.Server{
 		Handler: e, Watch: o.Watch, Limits: o.Limits, MaxRequests: o.MaxRequests, MaxAge: o.MaxAge, Budget: o.Budget,
 		Timeouts: http1.Timeouts{Read: o.Timeouts.Read, Write: o.Timeouts.Write, Idle: o.Timeouts.Idle},
-		Relay:    o.Relay,
+		Tunnel:   relay.Options{Watch: o.Watch},
 		Done:     e.malformed,
 		Panicked: func(x *httpmsg.Exchange, value any, stack []byte) {
 			e.log.Error("A request ended in a panic", "value", value, "stack", string(stack), "routerName", x.Facts.Router)
@@ -182,4 +181,6 @@ func (e *EntryPoint) Shutdown(ctx context.Context) (cut int) {
 func (e *EntryPoint) routes() *Routes { return e.current.Load().Routes[e.position] }
 
 // pending tells Decide which tls-alpn-01 challenges are ours.
-func (e *EntryPoint) pending(name string) bool { return e.challenges != nil && e.challenges.Pending(name) }
+func (e *EntryPoint) pending(name string) bool {
+	return e.challenges != nil && e.challenges.Pending(name)
+}

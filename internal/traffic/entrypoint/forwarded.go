@@ -33,6 +33,8 @@ type ForwardedHeaders struct {
 	Underscores Underscores
 	// Hostname is the value of X-Forwarded-Server.
 	Hostname string
+	// AddScheme sets X-Forwarded-Scheme and X-Scheme to the value of X-Forwarded-Proto.
+	AddScheme bool
 }
 
 // managed are the fields that only a trusted peer may set. Forwarded (RFC 7239) is among them: servers read it.
@@ -223,6 +225,11 @@ func (f *ForwardedHeaders) fill(x *httpmsg.Exchange) {
 		h.AddID(httpmsg.HdrXForwardedHost, x.Req.Host)
 	}
 	h.SetID(httpmsg.HdrXForwardedServer, httpmsg.Text(f.Hostname))
+	if f.AddScheme {
+		proto := string(h.Get(httpmsg.HdrXForwardedProto))
+		h.Set("X-Forwarded-Scheme", proto)
+		h.Set("X-Scheme", proto)
+	}
 }
 
 func scheme(x *httpmsg.Exchange) string {

@@ -12,6 +12,8 @@ type State struct {
 	mu    sync.Mutex
 	round uint64
 	kept  map[string]*kept
+	// keys collects what Keep is asked for while a Record is open.
+	keys *[]string
 }
 
 type kept struct {
@@ -33,7 +35,36 @@ func (s *State) Keep(key string, make func() any) any {
 		s.kept[key] = k
 	}
 	k.round = s.round
+	if s.keys != nil {
+		*s.keys = append(*s.keys, key)
+	}
 	return k.value
+}
+
+// Record notes the keys that Keep is asked for until done is called, which returns them. Whoever keeps a handler from one
+// generation to the next gives its keys to Touch. Records do not nest.
+func (s *State) Record() (done func() []string) {
+	var keys []string
+	s.mu.Lock()
+	s.keys = &keys
+	s.mu.Unlock()
+	return func() []string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.keys = nil
+		return keys
+	}
+}
+
+// Touch says that the values under keys are still in use.
+func (s *State) Touch(keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range keys {
+		if k, ok := s.kept[key]; ok {
+			k.round = s.round
+		}
+	}
 }
 
 // Begin starts a round: what is not asked for from here on is forgotten by the next Sweep.

@@ -1,0 +1,297 @@
+// Package app is the composition root: it takes a static configuration and what the process has (log, sockets), puts the
+// rooms together, and returns something to run. Only the command line and tests import it.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"net"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/plan"
+	"sluice/internal/core/static"
+	"sluice/internal/intake/file"
+	"sluice/internal/intake/provider"
+	"sluice/internal/observe/record"
+	"sluice/internal/run/admin"
+	"sluice/internal/run/engine"
+	"sluice/internal/run/lifecycle"
+	"sluice/internal/traffic/entrypoint"
+	"sluice/internal/wire/httpmsg"
+	"sluice/internal/wire/sock"
+	"sluice/internal/wire/watch"
+)
+
+// Options are what an App is made of.
+type Options struct {
+	// Static is the effective configuration (static.Effective), free of fatal findings.
+	Static *static.Config
+	Log    *slog.Logger
+	// Inherited are sockets that the service manager bound; may be nil.
+	Inherited *sock.Inherited
+	// Notifier tells the service manager about readiness.
+	Notifier lifecycle.Notifier
+	// Hostname is the value of X-Forwarded-Server.
+	Hostname string
+	// Providers come besides those of the configuration; for the demo and tests.
+	Providers []provider.Provider
+	// Sink hears of every exchange and refused connection; may be nil.
+	Sink record.Sink
+}
+
+// App is a router that is ready to run: its sockets are bound.
+type App struct {
+	options     Options
+	static      *static.Config
+	log         *slog.Logger
+	current     entrypoint.Current
+	watches     []*watch.Watch
+	entryPoints []*entrypoint.EntryPoint
+	engine      *engine.Engine
+	ping        *admin.Ping
+	file        *file.Provider
+	providers   []provider.Provider
+
+	mu       sync.Mutex
+	plan     *plan.Plan
+	reported map[string]bool
+	applied  chan struct{} // closed when the first configuration is in force
+	once     sync.Once
+}
+
+// New binds the sockets of all entry points, or none, and puts the parts together. Nothing is accepted before Run.
+func New(o Options) (*App, error) {
+	a := &App{options: o, static: o.Static, log: o.Log, reported: map[string]bool{}, applied: make(chan struct{})}
+	internal := map[string]httpmsg.Handler{plan.ServiceNoop: admin.Noop{}}
+	if p := o.Static.Ping; p != nil {
+		a.ping = &admin.Ping{Terminating: p.TerminatingStatusCode}
+		internal[plan.ServicePing] = a.ping
+	}
+	if err := a.bind(); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range a.entryPoints {
+		names = append(names, e.Name())
+	}
+	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Watch: a.watches[0], Internal: internal,
+		EntryPoints: names, Current: &a.current})
+	if f := o.Static.Providers.File; f != nil {
+		a.file = file.New(*f, o.Log)
+		a.providers = append(a.providers, a.file)
+	}
+	a.providers = append(a.providers, o.Providers...)
+	a.apply(nil)
+	return a, nil
+}
+
+// bind binds the TCP entry points in the order of their names.
+func (a *App) bind() error {
+	var specs []sock.Spec
+	udp := static.UDPEntryPoints(a.static.EntryPoints)
+	for _, name := range slices.Sorted(maps.Keys(a.static.EntryPoints)) {
+		c := a.static.EntryPoints[name]
+		address, err := static.ParseAddress(c.Address)
+		if err != nil {
+			return fmt.Errorf("entry point %s: %w", name, err)
+		}
+		if slices.Contains(udp, name) {
+			continue
+		}
+		specs = append(specs, sock.Spec{Name: name, Network: "tcp", Address: listenAddress(address), ReusePort: c.ReusePort})
+	}
+	sockets, err := sock.Bind(specs, a.options.Inherited)
+	if err != nil {
+		return err
+	}
+	budget := httpmsg.NewBudget(budgetBytes())
+	for i, s := range sockets {
+		w := watch.New()
+		o := entryPointOptions(s.Name, a.static.EntryPoints[s.Name], a.options.Hostname)
+		o.Position, o.Listener, o.Current, o.Sink, o.Log = i, s.TCP, &a.current, a.options.Sink, a.log
+		o.Budget, o.Watch = budget, w
+		a.watches = append(a.watches, w)
+		a.entryPoints = append(a.entryPoints, entrypoint.New(o))
+	}
+	return nil
+}
+
+// budgetBytes is the memory for buffers beyond the pooled sizes: a quarter of the process's limit, or 512 MiB.
+func budgetBytes() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return limit / 4
+	}
+	return 512 << 20
+}
+
+func portText(p uint16) string { return strconv.Itoa(int(p)) }
+
+// Addr returns the address that an entry point listens on, nil if there is no such one.
+func (a *App) Addr(entryPoint string) net.Addr {
+	for _, e := range a.entryPoints {
+		if e.Name() == entryPoint {
+			return e.Addr()
+		}
+	}
+	return nil
+}
+
+// Reload makes the providers read their files again.
+func (a *App) Reload() {
+	if a.file != nil {
+		a.file.Reload()
+	}
+}
+
+// Plan returns the plan in force.
+func (a *App) Plan() *plan.Plan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.plan
+}
+
+// Applied is closed when the providers that go first have spoken and what they said is in force.
+func (a *App) Applied() <-chan struct{} { return a.applied }
+
+// apply makes what the providers say the configuration in force.
+func (a *App) apply(snapshots []dynamic.Snapshot) {
+	began := time.Now()
+	p := plan.Build(a.plan, a.static, snapshots)
+	findings := append(slices.Clone(p.Findings), a.engine.Apply(p)...)
+	a.mu.Lock()
+	a.plan = p
+	a.mu.Unlock()
+	a.report(findings)
+	if snapshots != nil {
+		a.log.Info("Configuration applied", "routers", len(p.HTTP.Routers)+len(p.TCP.Routers), "duration", time.Since(began).Round(time.Microsecond).String())
+		a.once.Do(func() { close(a.applied) })
+	}
+}
+
+// report logs the findings that were not there before.
+func (a *App) report(findings diag.List) {
+	now := make(map[string]bool, len(findings))
+	for _, f := range findings {
+		text := f.String()
+		if now[text] {
+			continue
+		}
+		now[text] = true
+		if !a.reported[text] {
+			LogFinding(a.log, f)
+		}
+	}
+	a.reported = now
+}
+
+// LogFinding writes one finding at the level of its severity.
+func LogFinding(log *slog.Logger, f diag.Finding) {
+	level := map[diag.Severity]slog.Level{diag.Error: slog.LevelError, diag.Warning: slog.LevelWarn, diag.Info: slog.LevelInfo}[f.Severity]
+	message := f.Message
+	if f.Hint != "" {
+		message += " (" + f.Hint + ")"
+	}
+	log.Log(context.Background(), level, message, "code", f.Code, "place", f.Place.String(), "key", f.Key)
+}
+
+// Run serves until stop ends, then shuts down gracefully; kill ends that at once. It returns when every goroutine of the
+// App has ended.
+func (a *App) Run(stop, kill context.Context) error {
+	for _, w := range a.watches {
+		w.Start()
+		defer w.Stop()
+	}
+	defer a.engine.Close()
+	providing, cancel := context.WithCancel(context.Background())
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() { a.supervise(providing) })
+	a.waitForFirst(stop)
+
+	failed := make(chan error, len(a.entryPoints))
+	var serving sync.WaitGroup
+	for _, e := range a.entryPoints {
+		a.log.Info("Entry point listens", "entryPointName", e.Name(), "address", e.Addr().String())
+		serving.Go(func() {
+			if err := e.Run(); err != nil {
+				failed <- fmt.Errorf("entry point %s: %w", e.Name(), err)
+			}
+		})
+	}
+	if err := a.options.Notifier.Send("READY=1"); err != nil {
+		a.log.Warn("The service manager could not be told that we are ready", "error", err)
+	}
+	background.Go(func() { a.options.Notifier.Keepalive(providing, func() bool { return true }) })
+
+	var err error
+	select {
+	case <-stop.Done():
+	case err = <-failed:
+	}
+	a.shutdown(kill)
+	serving.Wait()
+	return err
+}
+
+// waitForFirst lets what stands on the disk be in force before the first connection is accepted.
+func (a *App) waitForFirst(stop context.Context) {
+	if len(a.providers) == 0 {
+		a.once.Do(func() { close(a.applied) })
+		return
+	}
+	t := time.NewTimer(firstConfiguration)
+	defer t.Stop()
+	select {
+	case <-a.applied:
+	case <-t.C:
+		a.log.Warn("No provider has spoken yet; serving begins without")
+	case <-stop.Done():
+	}
+}
+
+// firstConfiguration is how long serving waits for the first configuration.
+const firstConfiguration = 10 * time.Second
+
+// supervise runs the providers.
+func (a *App) supervise(ctx context.Context) {
+	s := provider.Supervisor{
+		Providers: a.providers,
+		First:     []string{file.Name},
+		Throttle:  a.static.Providers.ProvidersThrottleDuration.Std(),
+		Consume:   a.apply,
+		Failed: func(f provider.Failure) {
+			a.log.Error("Provider error", "providerName", f.Provider, "error", f.Err, "retryIn", f.Retry.String())
+		},
+	}
+	for _, p := range a.providers {
+		a.log.Info("Starting provider", "providerName", p.Name())
+	}
+	s.Run(ctx)
+}
+
+// shutdown ends all entry points side by side, each by its own times.
+func (a *App) shutdown(kill context.Context) {
+	_ = a.options.Notifier.Send("STOPPING=1") // the manager sees the end anyway
+	if a.ping != nil {
+		a.ping.Turn()
+	}
+	var all sync.WaitGroup
+	for _, e := range a.entryPoints {
+		all.Go(func() {
+			if cut := e.Shutdown(kill); cut > 0 {
+				a.log.Warn("Connections were cut at the end of the grace time", "entryPointName", e.Name(), "connections", cut)
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"sluice/internal/core/static"
+	"sluice/internal/traffic/entrypoint"
+	"sluice/internal/wire/http1"
+	"sluice/internal/wire/http2"
+)
+
+// entryPointOptions turns the configuration of an entry point into what the traffic side is told. Values that Validate
+// objects to are left out, since it has stopped the start.
+func entryPointOptions(name string, c *static.EntryPoint, hostname string) entrypoint.Options {
+	t := c.Transport
+	o := entrypoint.Options{
+		Name: name,
+		HTTP: entrypoint.HTTPOptions{
+			KeepDots:         c.HTTP.SanitizePath != nil && !*c.HTTP.SanitizePath,
+			EncodeSemicolons: c.HTTP.EncodeQuerySemicolons,
+			Forwarded: entrypoint.ForwardedHeaders{
+				Insecure:    c.ForwardedHeaders.Insecure,
+				Trusted:     prefixes(c.ForwardedHeaders.TrustedIPs),
+				Connection:  c.ForwardedHeaders.Connection,
+				Underscores: underscores(c.HTTP.UnderscoreHeadersStrategy),
+				Hostname:    hostname,
+				AddScheme:   c.ForwardedHeaders.AddXForwardedSchemeHeaders,
+			},
+		},
+		Timeouts: entrypoint.Timeouts{
+			Read: t.RespondingTimeouts.ReadTimeout.Std(), Write: t.RespondingTimeouts.WriteTimeout.Std(),
+			Idle: t.RespondingTimeouts.IdleTimeout.Std(), AcceptGrace: t.LifeCycle.RequestAcceptGraceTimeout.Std(),
+			Grace: t.LifeCycle.GraceTimeOut.Std(),
+		},
+		Limits:      headLimits(c.HTTP.MaxHeaderBytes),
+		MaxRequests: t.KeepAliveMaxRequests,
+		MaxAge:      t.KeepAliveMaxTime.Std(),
+		HTTP2: http2.Options{
+			MaxConcurrentStreams:      int(c.HTTP2.MaxConcurrentStreams),
+			MaxDecoderHeaderTableSize: int(c.HTTP2.MaxDecoderHeaderTableSize),
+			MaxEncoderHeaderTableSize: int(c.HTTP2.MaxEncoderHeaderTableSize),
+			MaxHeaderBytes:            c.HTTP.MaxHeaderBytes,
+		},
+	}
+	if p := c.ProxyProtocol; p != nil {
+		o.Proxy = &entrypoint.ProxyProtocol{Insecure: p.Insecure, Trusted: prefixes(p.TrustedIPs)}
+	}
+	return o
+}
+
+// defaultMaxHeaderBytes is http.maxHeaderBytes as long as nobody writes it.
+const defaultMaxHeaderBytes = 1 << 20
+
+// headLimits bounds a request head. Who raises maxHeaderBytes by hand wants long fields as well.
+func headLimits(maxHeaderBytes int) http1.Limits {
+	if maxHeaderBytes <= 0 {
+		maxHeaderBytes = defaultMaxHeaderBytes
+	}
+	l := http1.Limits{Head: maxHeaderBytes + 4<<10}
+	if maxHeaderBytes > defaultMaxHeaderBytes {
+		l.Field = maxHeaderBytes
+	}
+	return l
+}
+
+func underscores(strategy string) entrypoint.Underscores {
+	switch strings.ToLower(strategy) {
+	case static.UnderscoreDelete:
+		return entrypoint.DeleteUnderscores
+	case static.UnderscoreReject:
+		return entrypoint.RejectUnderscores
+	default:
+		return entrypoint.KeepUnderscores
+	}
+}
+
+// prefixes reads addresses and CIDR blocks.
+func prefixes(list []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		s = strings.TrimSpace(s)
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p.Masked())
+		} else if a, err := netip.ParseAddr(s); err == nil {
+			a = a.Unmap().WithZone("")
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return out
+}
+
+// listenAddress is an address in the form that sockets are bound by.
+func listenAddress(a static.Address) string {
+	return net.JoinHostPort(a.Host, portText(a.Port))
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/static"
+	"sluice/internal/intake/decode"
+	"sluice/internal/observe/syslogs"
+	"sluice/internal/run/app"
+	"sluice/internal/run/lifecycle"
+	"sluice/internal/wire/sock"
+)
+
+// loaded is a static configuration with what reading it gave.
+type loaded struct {
+	// config is effective: entry points that follow from other options are in it.
+	config   *static.Config
+	sources  decode.Sources
+	findings diag.List
+}
+
+// loadStatic reads the static configuration. ok is false when the process must not go on: the findings have been printed
+// then, and code is its exit code.
+func loadStatic(p *Process, args []string) (l loaded, code int, ok bool) {
+	written, sources, findings := decode.LoadStatic(args, p.Environ, decode.ReadFile)
+	l = loaded{config: static.Effective(written), sources: sources, findings: findings}
+	fatal := findings.Has(diag.Error)
+	if !fatal {
+		more := static.Validate(written, sources.Where)
+		l.findings = append(l.findings, more...)
+		fatal = static.Fatal(more)
+	}
+	if !fatal {
+		return l, exitFine, true
+	}
+	code = exitFailed
+	for _, f := range l.findings {
+		fmt.Fprintln(p.Stderr, f)
+		if f.Code == decode.CodeFlagSyntax {
+			code = exitUsage
+		}
+	}
+	p.errorf("the configuration cannot be used")
+	return l, code, false
+}
+
+// runRouter runs the router until a signal stops it.
+func runRouter(p *Process, args []string) int {
+	l, code, ok := loadStatic(p, args)
+	if !ok {
+		return code
+	}
+	log, closeLog, err := processLog(p, l.config.Log)
+	if err != nil {
+		p.errorf("log: %v", err)
+		return exitFailed
+	}
+	defer closeLog.Close()
+	for _, f := range l.findings {
+		app.LogFinding(log, f)
+	}
+	if n := l.findings.Count(diag.Warning); n > 0 && p.Terminal {
+		p.errorf("%d warnings about the static configuration; `sluice check` shows them", n)
+	}
+	inherited, err := sock.Inherit(p.Getenv("LISTEN_PID"), p.Getenv("LISTEN_FDS"), p.Getenv("LISTEN_FDNAMES"), os.Getpid())
+	if err != nil {
+		p.errorf("socket activation: %v", err)
+		return exitFailed
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
+	}
+	a, err := app.New(app.Options{Static: l.config, Log: log, Inherited: inherited, Hostname: hostname,
+		Notifier: lifecycle.NewNotifier(p.Getenv)})
+	if err != nil {
+		p.errorf("%v", err)
+		return exitFailed
+	}
+	return serve(p, log, a)
+}
+
+// serve runs a until signals stop it.
+func serve(p *Process, log *slog.Logger, a *app.App) int {
+	stop, stopNow := context.WithCancel(context.Background())
+	kill, killNow := context.WithCancel(context.Background())
+	defer stopNow()
+	defer killNow()
+	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: a.Reload, Reopen: func() {}}, stopNow,
+		func() { stopNow(); killNow() })
+	defer release()
+	if err := a.Run(stop, kill); err != nil {
+		p.errorf("%v", err)
+		return exitFailed
+	}
+	return exitFine
+}
+
+// processLog opens the log that the configuration asks for. The closer is never nil.
+func processLog(p *Process, c *static.Log) (*slog.Logger, io.Closer, error) {
+	if c == nil {
+		c = &static.Log{}
+		c.SetDefaults()
+	}
+	var w io.Writer = p.Stdout
+	var closer io.Closer = io.NopCloser(nil)
+	if c.FilePath != "" {
+		f, err := os.OpenFile(c.FilePath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, closer, err
+		}
+		w, closer = f, f
+	}
+	level, known := syslogs.ParseLevel(c.Level)
+	log := syslogs.New(w, level, c.Format == static.FormatJSON)
+	if !known {
+		log.Error("Unknown log level, using ERROR", "level", c.Level)
+	}
+	return log, closer, nil
+}

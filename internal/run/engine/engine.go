@@ -1,0 +1,217 @@
+// Package engine turns plans into what runs: it builds the live objects of a plan, keeps those whose plan node did not
+// change, puts a whole generation in force with one atomic store, and retires what is no longer in it.
+//
+// What is kept, and by which key:
+//
+//	connections to servers   address + fingerprint of the transport        upstream.Transport
+//	server health, round     service name (+ URL + checks)                 forward.Live
+//	service handler          Identity of the service's plan node           service
+//	router chain             Identity of the router's plan node            chain
+//	middleware state         router + middleware + fingerprint             middleware.State
+//	TLS sessions             fingerprint of the TLS options                certs.Keeper
+//
+// Apply and Close are called by one goroutine; everything that serves is safe for concurrent use.
+package engine
+
+import (
+	"log/slog"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/plan"
+	"sluice/internal/core/static"
+	"sluice/internal/traffic/certs"
+	"sluice/internal/traffic/entrypoint"
+	"sluice/internal/traffic/forward"
+	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/upstream"
+	"sluice/internal/wire/httpmsg"
+	"sluice/internal/wire/watch"
+)
+
+// Options are what an Engine needs.
+type Options struct {
+	// Static is the effective static configuration.
+	Static *static.Config
+	Log    *slog.Logger
+	// Watch holds the deadlines of connections to servers.
+	Watch *watch.Watch
+	// Internal are the handlers of services called NAME@internal.
+	Internal map[string]httpmsg.Handler
+	// EntryPoints are the names of the entry points, by position.
+	EntryPoints []string
+	// Current is where generations are published.
+	Current *entrypoint.Current
+}
+
+// Engine holds the live objects of the plan in force.
+type Engine struct {
+	o          Options
+	keeper     *certs.Keeper
+	set        *certs.Set
+	state      middleware.State
+	transports map[string]*upstream.Transport
+	lives      map[string]*forward.Live
+	services   map[*plan.Identity]*service
+	chains     map[*plan.Identity]*chain
+	tunnels    map[*plan.Identity]*tcpService
+}
+
+// New makes an engine without a generation.
+func New(o Options) *Engine {
+	return &Engine{o: o, keeper: certs.NewKeeper(), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
+		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{}}
+}
+
+// Apply puts p in force: new connections and requests see all of it from here on, those under way finish on what they
+// have. The findings are those that only building could make; they concern single elements, which refuse.
+func (e *Engine) Apply(p *plan.Plan) diag.List {
+	b := &build{e: e, p: p, transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
+		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{},
+		fingerprints: map[string]bool{}, broken: map[*plan.Node]diag.List{}}
+	e.state.Begin()
+	b.validate()
+	set := b.certificates()
+	generation := b.generation()
+
+	// From here on nothing can fail.
+	e.set = set
+	e.keeper.Publish(set)
+	for _, s := range b.services {
+		s.publish()
+	}
+	for _, s := range b.tunnels {
+		s.publish()
+	}
+	e.o.Current.Store(generation)
+	e.retire(b)
+	return b.findings
+}
+
+// retire ends what the generation of b does not have any more. Exchanges under way keep what they hold.
+func (e *Engine) retire(b *build) {
+	for id, s := range e.services {
+		if b.services[id] == nil {
+			s.close()
+		}
+	}
+	for id, s := range e.tunnels {
+		if b.tunnels[id] == nil {
+			s.close()
+		}
+	}
+	for key, t := range e.transports {
+		if b.transports[key] == nil {
+			t.CloseIdle()
+		}
+	}
+	e.services, e.chains, e.transports, e.lives, e.tunnels = b.services, b.chains, b.transports, b.lives, b.tunnels
+	e.keeper.Retain(b.fingerprints)
+	e.state.Sweep()
+}
+
+// Close ends everything that the generation in force holds. The engine must not be used afterwards.
+func (e *Engine) Close() {
+	e.state.Begin()
+	e.retire(&build{})
+}
+
+// build is the making of one generation.
+type build struct {
+	e        *Engine
+	p        *plan.Plan
+	findings diag.List
+
+	transports   map[string]*upstream.Transport
+	lives        map[string]*forward.Live
+	services     map[*plan.Identity]*service
+	chains       map[*plan.Identity]*chain
+	tunnels      map[*plan.Identity]*tcpService
+	fingerprints map[string]bool
+	// broken are the nodes that cannot be built, with the reasons.
+	broken map[*plan.Node]diag.List
+}
+
+// validate finds out which nodes cannot be built, by the same checks that `sluice check` makes.
+func (b *build) validate() {
+	check(b.p, func(n *plan.Node, list diag.List) {
+		if list.Has(diag.Error) {
+			b.broken[n] = append(b.broken[n], list...)
+		}
+		b.findings = append(b.findings, list...)
+	})
+}
+
+// report adds a finding that building made and marks the node as broken.
+func (b *build) report(n *plan.Node, err error) {
+	f := finding(n, err)
+	b.broken[n] = append(b.broken[n], f)
+	b.findings.Add(f)
+}
+
+func finding(n *plan.Node, err error) diag.Finding {
+	return diag.Finding{Place: n.Place(), Severity: diag.Error, Key: n.Key(), Code: "CANNOT-BUILD", Message: err.Error()}
+}
+
+// generation builds the routes of all entry points.
+func (b *build) generation() *entrypoint.Generation {
+	g := &entrypoint.Generation{}
+	for _, name := range b.e.o.EntryPoints {
+		g.Routes = append(g.Routes, b.routes(b.p.EntryPoints[name]))
+	}
+	for i, r := range g.Routes {
+		for j, other := range g.Routes {
+			if i != j {
+				r.Others = append(r.Others, other)
+			}
+		}
+	}
+	for _, r := range g.Routes {
+		r.Seal()
+	}
+	return g
+}
+
+func (b *build) routes(ep *plan.EntryPoint) *entrypoint.Routes {
+	r := &entrypoint.Routes{Conn: ep.Conn}
+	r.Plain.Table, r.Secure.Table = ep.PlainTable, ep.SecureTable
+	denied := deniedCharacters(ep.Config)
+	for _, node := range ep.Plain {
+		r.Plain.Routers = append(r.Plain.Routers, b.httpRouter(node, denied))
+	}
+	for _, node := range ep.Secure {
+		r.Secure.Routers = append(r.Secure.Routers, b.httpRouter(node, denied))
+	}
+	for _, node := range ep.TCP {
+		r.TCP = append(r.TCP, b.tcpRouter(node))
+	}
+	for _, node := range ep.TLS {
+		r.TLS = append(r.TLS, b.tcpRouter(node))
+	}
+	for _, o := range ep.Options {
+		r.Options = append(r.Options, b.tlsOptions(o.Effective, o.Options))
+	}
+	return r
+}
+
+// deniedCharacters is the policy of an entry point on percent codes.
+func deniedCharacters(c *static.EntryPoint) entrypoint.EncodedCharacters {
+	if c == nil || c.HTTP.EncodedCharacters == nil {
+		return 0
+	}
+	p := c.HTTP.EncodedCharacters
+	var out entrypoint.EncodedCharacters
+	for _, row := range []struct {
+		allowed bool
+		bit     entrypoint.EncodedCharacters
+	}{
+		{p.AllowEncodedSlash, entrypoint.DenyEncodedSlash}, {p.AllowEncodedBackSlash, entrypoint.DenyEncodedBackSlash},
+		{p.AllowEncodedNullCharacter, entrypoint.DenyEncodedNullCharacter}, {p.AllowEncodedSemicolon, entrypoint.DenyEncodedSemicolon},
+		{p.AllowEncodedPercent, entrypoint.DenyEncodedPercent}, {p.AllowEncodedQuestionMark, entrypoint.DenyEncodedQuestionMark},
+		{p.AllowEncodedHash, entrypoint.DenyEncodedHash},
+	} {
+		if !row.allowed {
+			out |= row.bit
+		}
+	}
+	return out
+}

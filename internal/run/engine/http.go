@@ -1,0 +1,278 @@
+package engine
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/fault"
+	"sluice/internal/core/plan"
+	"sluice/internal/core/static"
+	"sluice/internal/traffic/certs"
+	"sluice/internal/traffic/entrypoint"
+	"sluice/internal/traffic/forward"
+	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/upstream"
+	"sluice/internal/wire/httpmsg"
+)
+
+// refusal answers for what cannot be built: 503, with the reason in the log only.
+type refusal struct{ reason string }
+
+// Serve implements httpmsg.Handler.
+func (r refusal) Serve(*httpmsg.Exchange) error {
+	return fault.New(fault.RouterRefused, r.reason, nil)
+}
+
+// chain is the built handler of a router.
+type chain struct {
+	handler httpmsg.Handler
+	// keys are what its middlewares keep in the engine's State.
+	keys []string
+}
+
+// httpRouter builds what an entry point does with a router's requests.
+func (b *build) httpRouter(r *plan.Router, denied entrypoint.EncodedCharacters) entrypoint.HTTPRouter {
+	out := entrypoint.HTTPRouter{Name: r.Name.String(), Denied: denied}
+	if r.Config.DefaultRule {
+		h := fnv.New64()
+		h.Write([]byte(r.Name.String()))
+		out.LoopGuard = fmt.Sprintf("%x", h.Sum64())
+	}
+	out.Handler = b.chainOf(r).handler
+	return out
+}
+
+// chainOf returns the router's chain: the one there is, when nothing about it changed, or a new one.
+func (b *build) chainOf(r *plan.Router) *chain {
+	if c, ok := b.chains[r.Identity]; ok {
+		return c
+	}
+	if c, ok := b.e.chains[r.Identity]; ok {
+		b.chains[r.Identity] = c
+		b.e.state.Touch(c.keys)
+		b.keepServices(r)
+		return c
+	}
+	c := &chain{}
+	done := b.e.state.Record()
+	c.handler = b.router(r)
+	c.keys = done()
+	b.chains[r.Identity] = c
+	return c
+}
+
+// keepServices carries the services of a router whose chain is kept over into the new generation.
+func (b *build) keepServices(r *plan.Router) {
+	b.service(r.Service)
+	b.keepMiddlewares(r.Middlewares)
+}
+
+func (b *build) keepMiddlewares(list []*plan.Middleware) {
+	for _, m := range list {
+		if m.Service != nil {
+			b.service(m.Service)
+		}
+		b.keepMiddlewares(m.Chain)
+	}
+}
+
+// router builds a chain. A router that is disabled, or of which any part cannot be built, refuses: it never becomes a
+// chain with a hole in it.
+func (b *build) router(r *plan.Router) httpmsg.Handler {
+	if r.Status == plan.Disabled || r.Service == nil {
+		return refusal{"the router is disabled: " + first(r.Findings)}
+	}
+	h, err := b.wrap(r.Middlewares, r.Name, b.service(r.Service))
+	if err != nil {
+		return refusal{err.Error()}
+	}
+	return h
+}
+
+// wrap puts middlewares around a handler, the first one outermost.
+func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Handler) (httpmsg.Handler, error) {
+	var err error
+	for i := len(list) - 1; i >= 0; i-- {
+		m := list[i]
+		if m.Type == "chain" {
+			if next, err = b.wrap(m.Chain, router, next); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if why := b.broken[&m.Node]; m.Status == plan.Disabled || len(why) > 0 {
+			return nil, fmt.Errorf("the middleware %s cannot be used: %s", m.Name, first(append(why, m.Findings...)))
+		}
+		kind, ok := kinds().Lookup(m.Type)
+		if !ok {
+			return nil, fmt.Errorf("the middleware type %s is not supported yet", m.Type)
+		}
+		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log}
+		if m.Service != nil {
+			env.Service = b.service(m.Service)
+		}
+		if next, err = kind.Build(m.Config, env, next); err != nil {
+			b.report(&m.Node, err)
+			return nil, fmt.Errorf("the middleware %s cannot be built: %w", m.Name, err)
+		}
+	}
+	return next, nil
+}
+
+func first(l diag.List) string {
+	for _, f := range l {
+		if f.Severity == diag.Error {
+			return f.Message
+		}
+	}
+	return "no reason is known"
+}
+
+// service is a built HTTP service.
+type service struct {
+	handler  httpmsg.Handler
+	balancer *forward.LoadBalancer // nil for other kinds
+	// keys are what its middlewares keep in the engine's State.
+	keys []string
+}
+
+func (s *service) publish() {
+	if s.balancer != nil {
+		s.balancer.Publish()
+	}
+}
+
+func (s *service) close() {
+	if s.balancer != nil {
+		s.balancer.Close()
+	}
+}
+
+// named notes which service an exchange goes to.
+type named struct {
+	name string
+	next httpmsg.Handler
+}
+
+// Serve implements httpmsg.Handler.
+func (n *named) Serve(x *httpmsg.Exchange) error {
+	x.Facts.Service = n.name
+	return n.next.Serve(x)
+}
+
+// service returns the handler of a service, built once per generation.
+func (b *build) service(s *plan.Service) httpmsg.Handler {
+	if s == nil {
+		return refusal{"the service does not exist"}
+	}
+	if built, ok := b.services[s.Identity]; ok {
+		return built.handler
+	}
+	live := s.Name.String()
+	if kept, ok := b.e.services[s.Identity]; ok {
+		b.services[s.Identity] = kept
+		if l := b.e.lives[live]; l != nil {
+			b.lives[live] = l
+		}
+		if kept.balancer != nil {
+			_, _ = b.transport(s.Transport) // it was built before, and is kept by being asked for
+		}
+		b.keepMiddlewares(s.Middlewares)
+		b.e.state.Touch(kept.keys)
+		return kept.handler
+	}
+	built := b.buildService(s)
+	b.services[s.Identity] = built
+	return built.handler
+}
+
+func (b *build) buildService(s *plan.Service) *service {
+	if why := b.broken[&s.Node]; s.Status == plan.Disabled || len(why) > 0 {
+		return &service{handler: refusal{fmt.Sprintf("the service %s cannot be used: %s", s.Name, first(append(why, s.Findings...)))}}
+	}
+	if s.Type == plan.TypeInternal {
+		h, ok := b.e.o.Internal[s.Name.Local]
+		if !ok {
+			h = refusal{"there is no internal service " + s.Name.Local}
+		}
+		return &service{handler: &named{s.Name.String(), h}}
+	}
+	balancer, err := b.loadBalancer(s.Name.String(), s.Config.LoadBalancer, s.Transport)
+	if err != nil {
+		b.report(&s.Node, err)
+		return &service{handler: refusal{fmt.Sprintf("the service %s cannot be built: %v", s.Name, err)}}
+	}
+	h, err := b.wrap(s.Middlewares, s.Name, balancer)
+	if err != nil {
+		balancer.Close()
+		return &service{handler: refusal{err.Error()}}
+	}
+	return &service{handler: &named{s.Name.String(), h}, balancer: balancer}
+}
+
+// loadBalancer builds a load balancer on the live state of its name.
+func (b *build) loadBalancer(name string, c *dynamic.LoadBalancer, t *plan.Transport) (*forward.LoadBalancer, error) {
+	transport, err := b.transport(t)
+	if err != nil {
+		return nil, err
+	}
+	live := b.lives[name]
+	if live == nil {
+		if live = b.e.lives[name]; live == nil {
+			live = forward.NewLive()
+		}
+		b.lives[name] = live
+	}
+	return forward.New(name, c, live, transport)
+}
+
+// transport returns the connections of a transport; all transports of one fingerprint share them.
+func (b *build) transport(t *plan.Transport) (*upstream.Transport, error) {
+	c := defaultTransport(b.e.o.Static)
+	if t != nil {
+		if why := b.broken[&t.Node]; t.Status == plan.Disabled || len(why) > 0 {
+			return nil, fmt.Errorf("the serversTransport %s cannot be used: %s", t.Name, first(append(why, t.Findings...)))
+		}
+		c = t.Config
+	}
+	key := certs.HTTPFingerprint(c)
+	if have := b.transports[key]; have != nil {
+		return have, nil
+	}
+	have := b.e.transports[key]
+	if have == nil {
+		o, err := upstream.OptionsOf(c)
+		if err != nil {
+			return nil, fmt.Errorf("serversTransport: %w", err)
+		}
+		have = upstream.New(o, b.e.o.Watch)
+	}
+	b.transports[key] = have
+	return have, nil
+}
+
+// defaultTransport is the transport of services that name none.
+func defaultTransport(c *static.Config) *dynamic.ServersTransport {
+	out := &dynamic.ServersTransport{MaxIdleConnsPerHost: 200}
+	s := c.ServersTransport
+	if s == nil {
+		return out
+	}
+	out.InsecureSkipVerify, out.RootCAs, out.MaxIdleConnsPerHost, out.Spiffe = s.InsecureSkipVerify, s.RootCAs, s.MaxIdleConnsPerHost, s.Spiffe
+	if f := s.ForwardingTimeouts; f != nil {
+		out.ForwardingTimeouts = &dynamic.ForwardingTimeouts{}
+		out.ForwardingTimeouts.SetDefaults()
+		out.ForwardingTimeouts.DialTimeout = f.DialTimeout
+		out.ForwardingTimeouts.ResponseHeaderTimeout = f.ResponseHeaderTimeout
+		out.ForwardingTimeouts.IdleConnTimeout = f.IdleConnTimeout
+	}
+	return out
+}
+
+// machineName names the live state of the servers that answer challenges for a TCP service.
+func machineName(service string, position int) string {
+	return strings.Join([]string{"acme", service, fmt.Sprint(position)}, " ")
+}

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"sluice/internal/core/diag"
+	"sluice/internal/core/plan"
+	"sluice/internal/traffic/certs"
+	"sluice/internal/traffic/forward"
+	"sluice/internal/traffic/middleware"
+)
+
+// kinds returns the build table of HTTP middlewares.
+func kinds() middleware.Kinds {
+	return middleware.Light()
+}
+
+// Validate reports what Apply would refuse, without building anything. It does no I/O.
+func Validate(p *plan.Plan) diag.List {
+	var out diag.List
+	check(p, func(_ *plan.Node, list diag.List) { out = append(out, list...) })
+	return out
+}
+
+// check calls report for every node that the builders have something to say about.
+func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
+	say := func(n *plan.Node, list diag.List) {
+		if len(list) > 0 {
+			report(n, located(n, list))
+		}
+	}
+	table := kinds()
+	for _, m := range p.HTTP.Middlewares {
+		if m.Type != "" && m.Type != "chain" && m.Status != plan.Disabled {
+			say(&m.Node, table.Validate(m.Type, m.Config))
+		}
+	}
+	for _, t := range p.HTTP.Transports {
+		if t.Status != plan.Disabled {
+			say(&t.Node, certs.ValidateHTTPClient(t.Config))
+		}
+	}
+	for _, t := range p.TCP.Transports {
+		if t.Status != plan.Disabled && t.Config.TLS != nil {
+			list := certs.ValidateTCPClient(t.Config.TLS)
+			for i := range list {
+				list[i].Key = "tls." + list[i].Key
+			}
+			say(&t.Node, list)
+		}
+	}
+	for _, o := range p.TLS.Options {
+		if o.Status != plan.Disabled {
+			say(&o.Node, certs.ValidateOptions(o.Config))
+		}
+	}
+	for _, s := range p.HTTP.Services {
+		if s.Status != plan.Disabled {
+			say(&s.Node, checkService(s))
+		}
+	}
+}
+
+// checkService reports kinds and options of services that do not work.
+func checkService(s *plan.Service) diag.List {
+	switch s.Type {
+	case "loadBalancer":
+		if err := forward.Validate(s.Config.LoadBalancer); err != nil {
+			return diag.List{{Severity: diag.Error, Key: "loadBalancer", Code: "BAD-VALUE", Message: err.Error()}}
+		}
+	case plan.TypeInternal:
+	default:
+		return diag.List{{Severity: diag.Error, Key: s.Type, Code: "NOT-SUPPORTED",
+			Message: "the service type " + s.Type + " is not supported yet", Hint: "routers that use it answer 503"}}
+	}
+	return nil
+}
+
+// located gives findings of a builder, whose keys are paths below the element, the element's key and place.
+func located(n *plan.Node, list diag.List) diag.List {
+	out := make(diag.List, len(list))
+	for i, f := range list {
+		f.Place = n.Place(pathOf(f.Key)...)
+		if f.Key == "" {
+			f.Key = n.Key()
+		} else {
+			f.Key = n.Key() + "." + f.Key
+		}
+		out[i] = f
+	}
+	return out
+}
+
+// pathOf splits a key such as servers[0].url into its path.
+func pathOf(key string) []string {
+	var out []string
+	start := 0
+	for i := 0; i <= len(key); i++ {
+		if i == len(key) || key[i] == '.' || key[i] == '[' || key[i] == ']' {
+			if i > start {
+				out = append(out, key[start:i])
+			}
+			start = i + 1
+		}
+	}
+	return out
+}
