@@ -13,6 +13,7 @@ import (
 
 	"sluice/internal/core/fault"
 	"sluice/internal/wire/httpmsg"
+	"sluice/internal/wire/relay"
 	"sluice/internal/wire/sock"
 )
 
@@ -106,8 +107,8 @@ func (k *conn) release() {
 func (k *conn) end() {
 	k.s.Watch.Remove(&k.in.Entry)
 	k.s.Watch.Remove(&k.out.Entry)
-	k.c.Close()
 	k.release()
+	k.c.Close()
 	k.s.remove(k)
 }
 
@@ -390,7 +391,7 @@ func (k *conn) refuse(f *fault.Fault) {
 	}
 }
 
-// upgrade sends the 101 and has the two streams relayed until both have ended.
+// upgrade sends the 101 and relays the two streams until both have ended. Bytes that either side sent too early go with it.
 func (k *conn) upgrade() {
 	w := k.w
 	x := &w.x
@@ -398,13 +399,30 @@ func (k *conn) upgrade() {
 	u := x.Upgrade
 	x.Upgrade = nil
 	k.stopChecks()
-	if err := w.send.switching(x); err != nil {
+	err := w.send.switching(x, u.Buffered)
+	if early := w.buf[w.start:w.end]; err == nil && len(early) > 0 {
+		u.Server.SetDeadline(time.Now().Add(defaultStall))
+		_, err = u.Server.Write(early)
+		u.Server.SetDeadline(time.Time{})
+	}
+	if err != nil {
 		x.Facts.Err = fault.Of(err)
 		u.Server.Close()
 		return
 	}
+	x.Facts.BytesIn += int64(w.end - w.start)
+	x.Facts.BytesOut += int64(len(u.Buffered))
 	w.send.drop()
-	k.s.Relay(x, k.c, w.buf[w.start:w.end], u.Server, u.Buffered)
+	r := relay.Run(k.c, u.Server, k.s.Tunnel)
+	x.Facts.BytesIn += r.FromA
+	x.Facts.BytesOut += r.FromB
+	if r.Err != nil {
+		kind := fault.UpstreamCut
+		if r.By == relay.A {
+			kind = fault.ClientGone
+		}
+		x.Facts.Err = fault.New(kind, "upgraded connection: "+r.Reason.String(), r.Err)
+	}
 }
 
 // startChecks lets the watch look after the client of this exchange.

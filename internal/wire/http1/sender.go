@@ -239,8 +239,8 @@ func (s *sender) End(trailer *httpmsg.Header) error {
 	return s.Flush()
 }
 
-// switching sends the head of a 101 (RFC 9110 section 15.2.2).
-func (s *sender) switching(x *httpmsg.Exchange) error {
+// switching sends the head of a 101 (RFC 9110 section 15.2.2) and the bytes of the other protocol that came with it.
+func (s *sender) switching(x *httpmsg.Exchange, behind []byte) error {
 	s.mu.Lock()
 	s.committed = true
 	s.mu.Unlock()
@@ -249,6 +249,9 @@ func (s *sender) switching(x *httpmsg.Exchange) error {
 	b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
 	b = append(b, x.Req.UpgradeTo...)
 	s.buf = append(b, "\r\n\r\n"...)
+	if len(behind) > 0 {
+		return s.gather(behind)
+	}
 	return s.Flush()
 }
 

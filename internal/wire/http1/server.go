@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/wire/httpmsg"
+	"sluice/internal/wire/relay"
 	"sluice/internal/wire/sock"
 	"sluice/internal/wire/watch"
 )
@@ -65,9 +66,8 @@ type Server struct {
 	Done func(x *httpmsg.Exchange)
 	// Panicked, if set, is called with the value and the stack of a panic in a handler or body.
 	Panicked func(x *httpmsg.Exchange, value any, stack []byte)
-	// Relay moves bytes between two streams until both directions have ended, and closes both. The buffered bytes have
-	// been read already and come first. It must be set where handlers answer with 101.
-	Relay func(x *httpmsg.Exchange, client httpmsg.Stream, fromClient []byte, server httpmsg.Stream, fromServer []byte)
+	// Tunnel bounds upgraded connections; without a Watch of its own it uses ours.
+	Tunnel relay.Options
 
 	prepare  sync.Once
 	draining atomic.Bool
@@ -98,6 +98,9 @@ func (s *Server) ServeConn(c Conn, session Session) {
 		s.Limits.setDefaults()
 		if s.Timeouts.Stall == 0 {
 			s.Timeouts.Stall = defaultStall
+		}
+		if s.Tunnel.Watch == nil {
+			s.Tunnel.Watch = s.Watch
 		}
 	})
 	k := &conn{s: s, c: c, session: session, reader: sock.NewReader(c)}

@@ -76,6 +76,16 @@ func (s *serving) stop() {
 	}
 }
 
+// eventually waits for something that another goroutine is about to do.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
 func (s *serving) seen() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
