@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"sluice/internal/wire/watch"
 )
 
-// writePiece is the largest write that one write timeout is for.
+// writePiece is the largest write that Options.Stall is for.
 const writePiece = 16 << 10
 
 // outlet writes a response to an http.ResponseWriter. It implements httpmsg.Outlet.
@@ -19,7 +20,9 @@ type outlet struct {
 	e       *exchange
 	w       http.ResponseWriter
 	control *http.ResponseController
-	timeout time.Duration
+	stall   time.Duration
+	by      int64 // when the response must be over, on the clock of the watch; 0 for no limit
+	watched bool
 
 	headSent bool
 	left     int64 // of the announced length; -1 when none was
@@ -27,17 +30,22 @@ type outlet struct {
 }
 
 func (o *outlet) start(e *exchange, w http.ResponseWriter) {
-	o.e, o.w, o.control, o.timeout = e, w, http.NewResponseController(w), e.s.opts.WriteTimeout
+	opts := &e.s.opts
+	o.e, o.w, o.control, o.stall, o.by = e, w, http.NewResponseController(w), opts.Stall, 0
 	o.headSent, o.left = false, -1
-	if o.timeout > 0 {
-		e.s.opts.Watch.Add(&o.watch, o)
+	if o.watched = opts.WriteTimeout > 0 || opts.Stall > 0; o.watched {
+		opts.Watch.Add(&o.watch, o)
+	}
+	if opts.WriteTimeout > 0 {
+		o.by = opts.Watch.Now() + int64(opts.WriteTimeout)
 	}
 }
 
 // stop ends the deadlines.
 func (o *outlet) stop() {
-	if o.timeout > 0 {
+	if o.watched {
 		o.e.s.opts.Watch.Remove(&o.watch)
+		o.watched = false
 	}
 }
 
@@ -110,9 +118,11 @@ func (o *outlet) Body(p []byte) error {
 	for len(p) > 0 {
 		piece := p[:min(len(p), writePiece)]
 		p = p[len(piece):]
-		o.arm()
-		_, err := o.w.Write(piece)
-		o.disarm()
+		err := o.arm()
+		if err == nil {
+			_, err = o.w.Write(piece)
+			o.disarm()
+		}
 		if err != nil {
 			return fault.New(fault.ClientGone, "writing the response", err)
 		}
@@ -122,9 +132,11 @@ func (o *outlet) Body(p []byte) error {
 
 // Flush implements httpmsg.Outlet.
 func (o *outlet) Flush() error {
-	o.arm()
-	err := o.control.Flush()
-	o.disarm()
+	err := o.arm()
+	if err == nil {
+		err = o.control.Flush()
+		o.disarm()
+	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fault.New(fault.ClientGone, "writing the response", err)
 	}
@@ -151,14 +163,27 @@ func (o *outlet) End(trailer *httpmsg.Header) error {
 	return nil
 }
 
-func (o *outlet) arm() {
-	if o.timeout > 0 {
-		o.watch.Arm(o.timeout)
+// arm sets the deadline of a write. It fails if the response should have been over.
+func (o *outlet) arm() error {
+	if !o.watched {
+		return nil
 	}
+	limit := o.stall
+	if o.by > 0 {
+		rest := time.Duration(o.by - o.e.s.opts.Watch.Now())
+		if rest <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		if limit <= 0 || rest < limit {
+			limit = rest
+		}
+	}
+	o.watch.Arm(limit)
+	return nil
 }
 
 func (o *outlet) disarm() {
-	if o.timeout > 0 {
+	if o.watched {
 		o.watch.Disarm()
 	}
 }

@@ -19,6 +19,7 @@ var connectionSpecific = httpmsg.SetOf(httpmsg.HdrConnection, httpmsg.HdrKeepAli
 func (e *exchange) read(w http.ResponseWriter, r *http.Request) *fault.Fault {
 	x, c := &e.x, connOf(r)
 	x.Peer, x.Local, x.TLS, x.TLSOptions, x.Conn = c.Peer, c.Local, c.TLS, c.TLSOptions, c.Pin
+	e.last = c.Last
 	q := &x.Req
 	q.Method, q.Host, q.TLS = httpmsg.Text(r.Method), httpmsg.Text(r.Host), c.TLS != nil
 	switch {

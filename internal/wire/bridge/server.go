@@ -34,6 +34,8 @@ type Conn struct {
 	TLSOptions string
 	// Pin becomes Exchange.Conn.
 	Pin any
+	// Last, if set, is asked once for each exchange and reports whether the connection is to end behind it.
+	Last func() bool
 }
 
 type connKey struct{}
@@ -49,10 +51,17 @@ type Options struct {
 	Watch *watch.Watch
 	// ReadTimeout cuts a request body of which less than 1 KiB arrived while it was waited for that long. 0: never.
 	ReadTimeout time.Duration
-	// WriteTimeout resets a response whose client took not one of our writes (at most 16 KiB each) for that long. 0: never.
+	// WriteTimeout bounds the time from the end of the request's head to the last byte of the response. 0: no limit.
 	WriteTimeout time.Duration
+	// Stall bounds the time in which the client must take one write of at most 16 KiB. 0: no limit.
+	Stall time.Duration
 	// MaxField is the longest field, name and value together. 0: 64 KiB.
 	MaxField int
+	// Done, if set, is called at the end of each exchange, after all its hooks, with views still good. Malformed requests
+	// come here too, with as much of the request as could be read.
+	Done func(x *httpmsg.Exchange)
+	// Panicked, if set, is called with the value and the stack of a panic in a handler, a body or a hook.
+	Panicked func(x *httpmsg.Exchange, value any, stack []byte)
 }
 
 // Server serves an httpmsg.Handler as an http.Handler. It is safe for concurrent use.
@@ -68,7 +77,7 @@ func NewServer(next httpmsg.Handler, opts Options) *Server {
 		opts.MaxField = 64 << 10
 	}
 	if opts.Watch == nil {
-		opts.ReadTimeout, opts.WriteTimeout = 0, 0
+		opts.ReadTimeout, opts.WriteTimeout, opts.Stall = 0, 0, 0
 	}
 	return &Server{next: next, opts: opts}
 }
@@ -82,6 +91,7 @@ type exchange struct {
 	s    *Server
 	body source
 	out  outlet
+	last func() bool
 	// late counts goroutines that call net/http back after a deadline passed. They are joined before the handler
 	// returns, since a ResponseWriter must not be touched afterwards.
 	late sync.WaitGroup
@@ -96,6 +106,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e.out.start(e, w)
 	e.x.Reset(e.out.interim)
+	if s.opts.Done != nil {
+		e.x.OnFinish((*finished)(e))
+	}
 	e.x.Facts.Start = time.Now()
 	stop := context.AfterFunc(r.Context(), func() { e.x.Cancel(fault.New(fault.ClientGone, "the client went away", errGone)) })
 
@@ -107,7 +120,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	cut := e.answer(err)
 
-	e.x.Facts.End = time.Now()
 	quiet := stop() // false: the cancelling function runs, now or soon, and needs e
 	e.finish()
 	if quiet {
@@ -118,31 +130,55 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// finish ends the exchange and lets go of the request; a panic of a hook ends there.
-func (e *exchange) finish() {
-	defer func() {
-		_ = recover()
-		e.body.stop()
-		e.out.stop()
-		e.late.Wait()
-		e.body.release()
-		e.out.release()
-		e.x.TLS, e.x.Conn = nil, nil
-	}()
-	e.x.Finish()
+// finished calls Options.Done at the end of the hooks.
+type finished exchange
+
+// Finish implements httpmsg.Finisher.
+func (f *finished) Finish(x *httpmsg.Exchange) {
+	x.Facts.End = time.Now()
+	f.s.opts.Done(x)
 }
 
-// call runs the chain and turns a panic into a fault.
+// finish ends the exchange and lets go of the request.
+func (e *exchange) finish() {
+	for !e.finishOnce() { // a hook that panics is not called again, the others are
+	}
+	e.body.stop()
+	e.out.stop()
+	e.late.Wait()
+	e.body.release()
+	e.out.release()
+	e.x.TLS, e.x.Conn = nil, nil
+}
+
+func (e *exchange) finishOnce() (sound bool) {
+	var err error
+	defer func() { sound = err == nil }()
+	defer e.contain(&err)
+	e.x.Finish()
+	return true
+}
+
+// call runs the chain, or answers what no handler needs to see.
 func (e *exchange) call(next httpmsg.Handler) (err error) {
-	defer contain(&err)
+	defer e.contain(&err)
+	if e.x.Req.Path.Is("*") {
+		e.x.Respond(http.StatusOK, "", "") // RFC 9110 section 9.3.7: about us, not about a resource
+		return nil
+	}
 	return next.Serve(&e.x)
 }
 
-// contain is deferred where code of others runs: a panic becomes a fault with its stack.
-func contain(err *error) {
-	if p := recover(); p != nil {
-		*err = fault.New(fault.Panic, fmt.Sprintf("panic: %v", p), errors.New(string(debug.Stack())))
+// contain is deferred where code of others runs: a panic becomes a fault.
+func (e *exchange) contain(err *error) {
+	p := recover()
+	if p == nil {
+		return
 	}
+	if e.s.opts.Panicked != nil {
+		e.s.opts.Panicked(&e.x, p, debug.Stack())
+	}
+	*err = fault.New(fault.Panic, fmt.Sprintf("panic: %v", p), nil)
 }
 
 // answer sends the response on the exchange, or the one that err leads to, and reports whether the message has to be cut.
@@ -157,6 +193,9 @@ func (e *exchange) answer(err error) (cut bool) {
 	}
 	if err != nil {
 		x.Fail(err)
+	}
+	if e.last != nil && e.last() {
+		x.CloseAfter = true
 	}
 	err = e.deliver()
 	if err == nil {
@@ -176,7 +215,7 @@ func (e *exchange) answer(err error) (cut bool) {
 }
 
 func (e *exchange) deliver() (err error) {
-	defer contain(&err)
+	defer e.contain(&err)
 	return e.x.Deliver(&e.out)
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -633,7 +634,7 @@ func TestStalledReader(t *testing.T) {
 	w.Start()
 	defer w.Stop()
 	over := make(chan error, 1)
-	addr := serveClear(t, http2.Options{Watch: w, WriteTimeout: 100 * time.Millisecond, Handler: httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error {
+	addr := serveClear(t, http2.Options{Watch: w, Stall: 100 * time.Millisecond, Handler: httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error {
 		x.OnFinish(told(func(x *httpmsg.Exchange) { over <- x.Facts.Err }))
 		x.Res.Status, x.Res.ContentLength, x.Res.Body = 200, -1, say(strings.Repeat("x", 1<<20))
 		return nil
@@ -656,6 +657,7 @@ type raw struct {
 	block  bytes.Buffer
 	enc    *hpack.Encoder
 	stream uint32
+	note   string // the field that a handler may answer with
 }
 
 func dialRaw(t *testing.T, addr string) *raw {
@@ -697,6 +699,8 @@ func (c *raw) outcome(t *testing.T) string {
 				switch h.Name {
 				case ":status":
 					status = h.Value
+				case "saw":
+					c.note = h.Value
 				case "sluice-error":
 					code = " " + h.Value
 				}
@@ -876,6 +880,84 @@ func TestCloseAfterSendsGoAway(t *testing.T) {
 	got := []string{c.outcome(t), c.outcome(t)}
 	slices.Sort(got)
 	if fmt.Sprint(got) != "[204 GOAWAY NO_ERROR]" {
+		t.Error(got)
+	}
+}
+
+func TestConnectionLimits(t *testing.T) {
+	ok := respond(204, 0, func() httpmsg.Body { return nil })
+	get := []string{":method", "GET", ":path", "/", ":scheme", "http", ":authority", "a.test"}
+	for name, opts := range map[string]http2.Options{"requests": {Handler: ok, MaxRequests: 2}, "age": {Handler: ok, MaxAge: 1}} {
+		c := dialRaw(t, serveClear(t, opts))
+		if opts.MaxRequests > 0 {
+			c.request(t, get...)
+			if got := c.outcome(t); got != "204" {
+				t.Errorf("%s: first: %s", name, got)
+			}
+		}
+		c.request(t, get...)
+		got := []string{c.outcome(t), c.outcome(t)}
+		slices.Sort(got)
+		if fmt.Sprint(got) != "[204 GOAWAY NO_ERROR]" {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestWriteTimeout(t *testing.T) {
+	w := watch.New()
+	w.Start()
+	defer w.Stop()
+	pieces := make(chan string)
+	addr := serveClear(t, http2.Options{Watch: w, WriteTimeout: 100 * time.Millisecond, Handler: respond(200, -1, func() httpmsg.Body { return &script{pieces: pieces} })})
+	res, err := client(t, nil).Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		defer close(pieces)
+		for {
+			select {
+			case pieces <- "x":
+			case <-stop:
+				return
+			}
+		}
+	}()
+	if _, err := io.Copy(io.Discard, res.Body); err == nil {
+		t.Error("a response without end was not cut")
+	}
+}
+
+func TestHooks(t *testing.T) {
+	var done, panicked []string
+	var mu sync.Mutex
+	note := func(to *[]string, s string) { mu.Lock(); defer mu.Unlock(); *to = append(*to, s) }
+	addr, s := serve(t, http2.Options{
+		Done: func(x *httpmsg.Exchange) {
+			note(&done, fmt.Sprintf("%s %d %s %v", x.Req.Path, x.Res.Status, fault.Of(x.Facts.Err).Kind.Code(), x.Facts.End.IsZero()))
+		},
+		Panicked: func(x *httpmsg.Exchange, v any, stack []byte) { note(&panicked, fmt.Sprint(v, len(stack) > 0)) },
+		Handler: httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error {
+			if x.Req.Path.Is("/hook") {
+				x.OnFinish(told(func(*httpmsg.Exchange) { panic("hook") }))
+				return fault.New(fault.Forbidden, "", nil)
+			}
+			panic("handler")
+		}),
+	}, nil)
+	for _, path := range []string{"/hook", "/p", "/b%5c\\"} {
+		c := dialRaw(t, addr)
+		c.request(t, ":method", "GET", ":path", path, ":scheme", "http", ":authority", "a.test")
+		c.outcome(t)
+	}
+	s.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	if got := fmt.Sprint(done, panicked); got != "[/hook 403 FORBIDDEN false /p 500 PANIC false /b%5c\\ 400 BAD-REQUEST false] [hooktrue handlertrue]" {
 		t.Error(got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/wire/bridge"
@@ -30,18 +31,22 @@ const (
 	DefaultMaxConcurrentStreams = 250
 	DefaultHeaderTableSize      = 4096
 	DefaultMaxHeaderBytes       = 1 << 20
+	DefaultStall                = 60 * time.Second
 )
 
 // Options adjust a Server. Zero values of limits mean their defaults, zero timeouts none.
 type Options struct {
 	// Handler answers the exchanges of all connections. It is called from one goroutine per stream.
 	Handler httpmsg.Handler
-	// Watch holds the deadlines of bodies; it must outlive the Server. Without one ReadTimeout and WriteTimeout do nothing.
+	// Watch holds the deadlines of bodies; it must outlive the Server. Without one there are none.
 	Watch *watch.Watch
 	// ReadTimeout cuts a request body of which less than 1 KiB arrived while it was waited for that long.
 	ReadTimeout time.Duration
-	// WriteTimeout resets a stream, and in the end closes a connection, whose client takes nothing for that long.
+	// WriteTimeout bounds the time from the end of a request's head to the last byte of its response.
 	WriteTimeout time.Duration
+	// Stall bounds the time in which the client must take one write of at most 16 KiB; the stream is reset else. Default 60 s;
+	// negative for none.
+	Stall time.Duration
 	// IdleTimeout closes a connection without streams.
 	IdleTimeout time.Duration
 	// MaxConcurrentStreams is how many streams a client may have open. Default 250.
@@ -53,6 +58,15 @@ type Options struct {
 	MaxHeaderBytes int
 	// MaxField bounds one field of a head. Default 64 KiB.
 	MaxField int
+	// MaxRequests is the number of the request on a connection that ends it, by GOAWAY; 0 is no limit.
+	MaxRequests int
+	// MaxAge is the age from which a connection ends after its next response; 0 is no limit.
+	MaxAge time.Duration
+	// Done, if set, is called at the end of each exchange, after all its hooks, with views still good. Malformed requests
+	// that net/http lets through come here too, with as much of the request as could be read.
+	Done func(x *httpmsg.Exchange)
+	// Panicked, if set, is called with the value and the stack of a panic in a handler, a body or a hook.
+	Panicked func(x *httpmsg.Exchange, value any, stack []byte)
 	// Log is told about broken connections, one line each; nil for nobody.
 	Log func(line string)
 }
@@ -60,9 +74,11 @@ type Options struct {
 // Server serves HTTP/2 connections that somebody else has accepted. It runs from New until Shutdown or Close. Its methods
 // may be called from any goroutine.
 type Server struct {
-	http  http.Server
-	queue queue
-	done  chan struct{} // closed when the server has stopped taking connections
+	http        http.Server
+	queue       queue
+	done        chan struct{} // closed when the server has stopped taking connections
+	maxRequests int
+	maxAge      time.Duration
 
 	mu    sync.Mutex
 	conns map[net.Conn]*served
@@ -80,6 +96,9 @@ func New(opts Options) *Server {
 		queue: queue{conns: make(chan net.Conn), closed: make(chan struct{})},
 		done:  make(chan struct{}),
 		conns: map[net.Conn]*served{},
+
+		maxRequests: opts.MaxRequests,
+		maxAge:      opts.MaxAge,
 	}
 	or := func(n, def int) int {
 		if n == 0 {
@@ -87,12 +106,17 @@ func New(opts Options) *Server {
 		}
 		return n
 	}
+	stall := opts.Stall
+	if stall == 0 {
+		stall = DefaultStall
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = http.Server{
 		Handler: bridge.NewServer(opts.Handler, bridge.Options{
-			Watch: opts.Watch, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, MaxField: opts.MaxField,
+			Watch: opts.Watch, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, Stall: max(stall, 0),
+			MaxField: opts.MaxField, Done: opts.Done, Panicked: opts.Panicked,
 		}),
 		// OPTIONS * has its answer where HTTP/1 has it.
 		DisableGeneralOptionsHandler: true,
@@ -103,7 +127,7 @@ func New(opts Options) *Server {
 			MaxConcurrentStreams:      or(opts.MaxConcurrentStreams, DefaultMaxConcurrentStreams),
 			MaxDecoderHeaderTableSize: or(opts.MaxDecoderHeaderTableSize, DefaultHeaderTableSize),
 			MaxEncoderHeaderTableSize: or(opts.MaxEncoderHeaderTableSize, DefaultHeaderTableSize),
-			WriteByteTimeout:          opts.WriteTimeout,
+			WriteByteTimeout:          max(stall, 0),
 		},
 		ConnContext: s.context,
 		ConnState:   s.state,
@@ -130,6 +154,9 @@ func (s *Server) ServeConn(c net.Conn, facts bridge.Conn) error {
 			facts.TLS = &state
 		}
 	}
+	if s.maxRequests > 0 || s.maxAge > 0 {
+		facts.Last = s.counter()
+	}
 	v := &served{facts: &facts, ended: make(chan struct{})}
 	s.mu.Lock()
 	s.conns[c] = v
@@ -141,6 +168,14 @@ func (s *Server) ServeConn(c net.Conn, facts bridge.Conn) error {
 	}
 	<-v.ended
 	return nil
+}
+
+// counter returns the function that tells when one connection is to end.
+func (s *Server) counter() func() bool {
+	born, n := time.Now(), atomic.Int64{}
+	return func() bool {
+		return s.maxRequests > 0 && n.Add(1) >= int64(s.maxRequests) || s.maxAge > 0 && time.Since(born) >= s.maxAge
+	}
 }
 
 // Conns returns how many connections are being served.
