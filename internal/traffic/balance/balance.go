@@ -164,3 +164,19 @@ func (s *State) average() float64 {
 type Rand func(n int) int
 
 var _ httpmsg.Edit = (*stick)(nil)
+
+// New returns a picker of the strategy with that name (see core/dynamic), nil if there is none. rand may be nil, see the
+// pickers.
+func New(strategy string, rand Rand) Picker {
+	switch strategy {
+	case "", "wrr", "RoundRobin":
+		return NewWRR(rand)
+	case "p2c":
+		return NewP2C(rand)
+	case "hrw":
+		return NewHRW()
+	case "leasttime":
+		return NewLeastTime(rand)
+	}
+	return nil
+}

@@ -43,12 +43,13 @@ func appendRequest(b []byte, x *httpmsg.Exchange, t *Target) ([]byte, *fault.Fau
 	b = appendField(b, &host)
 
 	h := &req.Header
-	peer := t.ForwardPeer
+	forward := t.ForwardPeer && !req.KeepForwardedFor
+	peer := forward
 	for i := range h.Len() {
 		f := h.At(i)
 		switch {
 		case notSent.Has(f.ID):
-		case f.ID == httpmsg.HdrXForwardedFor && t.ForwardPeer:
+		case f.ID == httpmsg.HdrXForwardedFor && forward:
 			if peer {
 				b = appendForwardedFor(b, x, i)
 				peer = false

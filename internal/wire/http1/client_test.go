@@ -159,6 +159,14 @@ func TestClientRequestHead(t *testing.T) {
 			}
 		})
 	}
+	t.Run("forwarded for, kept as it is", func(t *testing.T) {
+		x := request("GET /", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2")
+		x.Req.KeepForwardedFor = true
+		want := plain + "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n"
+		if b, _ := appendRequest(nil, x, &Target{ForwardPeer: true}); string(b) != want {
+			t.Errorf("got %q", b)
+		}
+	})
 	t.Run("forwarded for, suppressed", func(t *testing.T) {
 		x := request("GET /")
 		x.Req.Header.Append(httpmsg.Field{Name: forwardedForName, ID: httpmsg.HdrXForwardedFor})

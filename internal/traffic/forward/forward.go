@@ -1,0 +1,304 @@
+// Package forward has the services of HTTP: the handlers at the end of a router's chain that bring a request to a server.
+//
+// A LoadBalancer chooses a server (package balance) and sends the request over one of its connections (package upstream),
+// to another server if the first one could not be reached. Services made of services stand in the same package and see
+// only httpmsg.Handler.
+//
+// A handler belongs to one generation of the configuration and is immutable. What outlives generations is in Live: the
+// place in the round of servers, who is up, who has how many requests.
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/fault"
+	"sluice/internal/traffic/balance"
+	"sluice/internal/traffic/upstream"
+	"sluice/internal/wire/http1"
+	"sluice/internal/wire/httpmsg"
+)
+
+// LoadBalancer is a service that spreads requests over servers. Safe for concurrent use.
+type LoadBalancer struct {
+	name    string
+	live    *Live
+	picker  balance.Picker
+	sticky  *balance.Sticky // nil without
+	timed   bool            // times to first byte are measured
+	passive *passive        // nil without
+
+	endpoints []*balance.Endpoint
+	pools     []*upstream.Pool
+}
+
+// server is what an endpoint's Target is.
+type server struct {
+	url    string // as configured
+	pool   upstream.RoundTripper
+	target http1.Target
+	state  *balance.State
+	watch  *failures // passive check; nil without
+}
+
+// Validate reports everything that is wrong with a load balancer, without opening anything.
+func Validate(c *dynamic.LoadBalancer) error {
+	var wrong []error
+	for i, s := range c.Servers {
+		if _, err := parseServer(s); err != nil {
+			wrong = append(wrong, fmt.Errorf("servers[%d]: %w", i, err))
+		}
+	}
+	if balance.New(c.Strategy, nil) == nil {
+		wrong = append(wrong, fmt.Errorf("strategy %q is none of wrr, p2c, hrw, leasttime", c.Strategy))
+	}
+	if k := cookieOf(c); k != nil {
+		if err := k.Validate(); err != nil {
+			wrong = append(wrong, fmt.Errorf("sticky.cookie: %w", err))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func cookieOf(c *dynamic.LoadBalancer) *balance.CookieOptions {
+	if c.Sticky == nil || c.Sticky.Cookie == nil || c.Strategy == dynamic.StrategyHRW {
+		return nil
+	}
+	k := c.Sticky.Cookie
+	o := &balance.CookieOptions{Name: k.Name, Secure: k.Secure, HTTPOnly: k.HTTPOnly, SameSite: k.SameSite,
+		MaxAge: k.MaxAge, Domain: k.Domain}
+	if k.Path != nil {
+		o.Path = *k.Path
+	}
+	return o
+}
+
+// New builds the load balancer called name (qualified), whose live state is live, over the connections of t. It serves
+// the servers of earlier generations until Publish.
+func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport) (*LoadBalancer, error) {
+	if err := Validate(c); err != nil {
+		return nil, err
+	}
+	b := &LoadBalancer{name: name, live: live, picker: live.pickerFor(c.Strategy), timed: c.Strategy == dynamic.StrategyLeastTime}
+	if p := c.PassiveHealthCheck; p != nil {
+		b.passive = newPassive(p, c.HealthCheck != nil)
+	}
+	key := live.healthKey(c)
+	for _, s := range c.Servers {
+		e, err := b.endpoint(s, c, key, t)
+		if err != nil {
+			b.Close()
+			return nil, err
+		}
+		if e.Weight > 0 || c.Strategy == dynamic.StrategyP2C {
+			b.endpoints = append(b.endpoints, e)
+		}
+	}
+	if o := cookieOf(c); o != nil {
+		b.sticky = balance.NewSticky(*o, name)
+		b.sticky.Update(b.endpoints)
+	}
+	return b, nil
+}
+
+func (b *LoadBalancer) endpoint(s *dynamic.Server, c *dynamic.LoadBalancer, key string, t *upstream.Transport) (*balance.Endpoint, error) {
+	u, err := parseServer(s)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := t.Acquire(upstream.Address{Scheme: u.scheme, Host: u.dial})
+	if err != nil {
+		return nil, err
+	}
+	b.pools = append(b.pools, pool)
+	srv := &server{url: s.URL, pool: pool, state: b.live.state(s.URL, key)}
+	srv.target.ForwardPeer = true
+	srv.target.Prefix = u.prefix
+	if c.PassHostHeader != nil && !*c.PassHostHeader {
+		srv.target.Host = u.host
+	}
+	if b.passive != nil {
+		srv.watch = b.live.failures(s.URL, key)
+	}
+	weight := 1
+	if s.Weight != nil {
+		weight = *s.Weight
+	}
+	return &balance.Endpoint{Key: s.URL, Weight: weight, Fenced: s.Fenced, State: srv.state, Target: srv}, nil
+}
+
+// serverURL is a server's URL taken apart.
+type serverURL struct {
+	scheme string
+	host   string // as a Host field has it
+	dial   string // host:port
+	prefix string // of the path, with PreservePath
+}
+
+func parseServer(s *dynamic.Server) (serverURL, error) {
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return serverURL{}, fmt.Errorf("url %q: %w", s.URL, errors.Unwrap(err))
+	}
+	out := serverURL{scheme: strings.ToLower(u.Scheme), host: u.Host}
+	port := u.Port()
+	switch out.scheme {
+	case "http":
+		if port == "" {
+			port = "80"
+		}
+	case "https":
+		if port == "" {
+			port = "443"
+		}
+	case "h2c":
+		return serverURL{}, fmt.Errorf("url %q: scheme h2c is not supported yet", s.URL)
+	default:
+		return serverURL{}, fmt.Errorf("url %q: the scheme must be http, https or h2c", s.URL)
+	}
+	if u.Hostname() == "" {
+		return serverURL{}, fmt.Errorf("url %q has no host", s.URL)
+	}
+	out.dial = net.JoinHostPort(u.Hostname(), port)
+	if s.PreservePath {
+		out.prefix = strings.TrimRight(u.EscapedPath(), "/")
+	}
+	return out, nil
+}
+
+// Publish makes this generation's servers the ones that are chosen from now on.
+func (b *LoadBalancer) Publish() { b.live.publish(b) }
+
+// Close lets go of the connections. Exchanges under way finish.
+func (b *LoadBalancer) Close() {
+	for _, p := range b.pools {
+		p.Release()
+	}
+	b.pools = nil
+}
+
+// Up reports whether any server can take traffic, for services that contain this one.
+func (b *LoadBalancer) Up() bool {
+	for _, e := range b.endpoints {
+		if !e.Fenced && e.Up() {
+			return true
+		}
+	}
+	return false
+}
+
+// Status tells for each server's URL whether it is up.
+func (b *LoadBalancer) Status() map[string]bool {
+	m := make(map[string]bool, len(b.endpoints))
+	for _, e := range b.endpoints {
+		m[e.Key] = e.Up()
+	}
+	return m
+}
+
+// Serve implements httpmsg.Handler.
+func (b *LoadBalancer) Serve(x *httpmsg.Exchange) error {
+	client := x.Peer.Addr()
+	e, stick := b.choose(x, client)
+	if e == nil {
+		return noServer()
+	}
+	b.live.budget.asked()
+	var tried *balance.Tried
+	closed := 0
+	for {
+		measured := b.timed && (b.sticky == nil || stick)
+		f := b.send(x, e, measured)
+		if f == nil || !upstream.Repeatable(x, f) || x.Cancelled() != nil {
+			return b.finish(x, e, stick, f)
+		}
+		if tried == nil {
+			tried = new(balance.Tried)
+		}
+		tried.Add(e)
+		if f.Retry == fault.Idempotent {
+			if closed++; closed > 1 {
+				// A request that two servers answered by closing is itself the reason.
+				return b.finish(x, e, stick, f)
+			}
+		}
+		// The first retry is free; later ones must not make an outage worse (UPS-14).
+		if tried.Len() > 1 && !b.live.budget.take() {
+			return b.finish(x, e, stick, f)
+		}
+		next := b.picker.Pick(client, tried)
+		if next == nil {
+			return b.finish(x, e, stick, f)
+		}
+		e, stick = next, true
+		x.Facts.Retries++
+	}
+}
+
+// choose picks the server of the client's cookie, or the next one. stick tells that the cookie is to be set.
+func (b *LoadBalancer) choose(x *httpmsg.Exchange, client netip.Addr) (e *balance.Endpoint, stick bool) {
+	if b.sticky != nil {
+		if e, stale := b.sticky.Lookup(x); e != nil {
+			return e, stale
+		}
+	}
+	return b.picker.Pick(client, nil), true
+}
+
+// send tries one server.
+func (b *LoadBalancer) send(x *httpmsg.Exchange, e *balance.Endpoint, measured bool) *fault.Fault {
+	s := e.Target.(*server)
+	x.Facts.Server = s.url
+	var from time.Time
+	if measured {
+		from = time.Now()
+	}
+	s.state.Begin()
+	err := s.pool.RoundTrip(x, &s.target)
+	if err != nil {
+		s.state.End()
+		f := fault.Of(err)
+		if s.watch != nil && f.Kind.Side() == fault.Upstream {
+			s.watch.failed(b.passive, s.state)
+		}
+		return f
+	}
+	x.OnFinish(s)
+	if measured {
+		s.state.Took(x.Facts.FirstByte.Sub(from))
+	}
+	if s.watch != nil {
+		if x.Res.Status >= 500 {
+			s.watch.failed(b.passive, s.state)
+		} else {
+			s.watch.fine()
+		}
+	}
+	return nil
+}
+
+// Finish ends the request's count as one in flight.
+func (s *server) Finish(*httpmsg.Exchange) { s.state.End() }
+
+// finish sets the cookie, for errors too, and makes f an error.
+func (b *LoadBalancer) finish(x *httpmsg.Exchange, e *balance.Endpoint, stick bool, f *fault.Fault) error {
+	if stick && b.sticky != nil {
+		b.sticky.Stick(x, e)
+	}
+	if f != nil {
+		return f
+	}
+	return nil
+}
+
+func noServer() error {
+	f := fault.New(fault.NoServer, "no server of the service is up", nil)
+	f.Body = "no available server"
+	return f
+}
