@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-
 	"sluice/internal/core/fault"
 	"sluice/internal/testkit"
 	"sluice/internal/wire/bridge"
@@ -679,4 +678,3 @@ func TestFieldLimits(t *testing.T) {
 		}
 	}
 }
-

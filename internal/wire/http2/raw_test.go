@@ -201,4 +201,3 @@ func TestSettings(t *testing.T) {
 		t.Errorf("large head: %s", got)
 	}
 }
-
