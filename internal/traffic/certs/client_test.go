@@ -133,7 +133,7 @@ func TestTransportFingerprints(t *testing.T) {
 		f.SetDefaults()
 		return &dynamic.ServersTransport{ForwardingTimeouts: f}
 	}
-	if HTTPFingerprint(base()) != HTTPFingerprint(base()) {
+	if one, two := HTTPFingerprint(base()), HTTPFingerprint(base()); one != two {
 		t.Error("equal transports differ")
 	}
 	seen := map[string]string{HTTPFingerprint(base()): "base"}

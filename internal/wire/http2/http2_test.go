@@ -444,9 +444,8 @@ func (bad) EditResponse(x *httpmsg.Exchange) {
 
 // upper is a filter that changes bytes, doubles what it emits at the end, and may hold or break.
 type upper struct {
-	hold  bool
-	fail  error
-	began bool
+	hold bool
+	fail error
 }
 
 func (u *upper) Head(x *httpmsg.Exchange) bool {
