@@ -58,7 +58,7 @@ func commands() []command {
 	return []command{
 		{"run", "[flags]", "run the router (also without any command)", runRouter},
 		{"check", "[flags] [FILE...]", "say what is wrong with a configuration, without starting anything", runCheck},
-		{"demo", "[--port=N]", "run a small world to try things on: a VM, two services, and Sluice in front", runDemo},
+		{"demo", "[--web=PORT]", "run a small world to try things on: a VM, two services, and Sluice in front", runDemo},
 		{"healthcheck", "[flags]", "ask a running Sluice for its health (needs ping)", runHealthcheck},
 		{"version", "[--json]", "print the version", runVersion},
 	}

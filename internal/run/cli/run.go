@@ -85,16 +85,22 @@ func runRouter(p *Process, args []string) int {
 	return serve(p, log, a)
 }
 
-// serve runs a until signals stop it.
-func serve(p *Process, log *slog.Logger, a *app.App) int {
+// server is what serve runs.
+type server interface {
+	Run(stop, kill context.Context) error
+	Reload()
+}
+
+// serve runs s until signals stop it.
+func serve(p *Process, log *slog.Logger, s server) int {
 	stop, stopNow := context.WithCancel(context.Background())
 	kill, killNow := context.WithCancel(context.Background())
 	defer stopNow()
 	defer killNow()
-	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: a.Reload, Reopen: func() {}}, stopNow,
+	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: s.Reload, Reopen: func() {}}, stopNow,
 		func() { stopNow(); killNow() })
 	defer release()
-	if err := a.Run(stop, kill); err != nil {
+	if err := s.Run(stop, kill); err != nil {
 		p.errorf("%v", err)
 		return exitFailed
 	}
