@@ -47,9 +47,6 @@ func (r *tomlReader) read(data []byte) (*node, *parseError) {
 	r.root = r.arena.new()
 	r.root.kind = kindTable
 	r.root.pos = 1
-	if len(bytes.TrimSpace(data)) == 0 {
-		return r.root, nil
-	}
 	r.p.Reset(data)
 	current := r.root
 	for r.p.NextExpression() {
@@ -205,7 +202,7 @@ func (r *tomlReader) keyValue(table *node, e *unstable.Node, depth int) *parseEr
 		case c == nil:
 			c = r.attach(table, k, kindTable)
 			c.flags |= tomlDotted
-		case c.kind != kindTable || c.has(tomlClosed|tomlHeader):
+		case c.kind != kindTable || !c.has(tomlDotted) || c.has(tomlClosed):
 			return r.twice(c, k, "is %s and cannot be extended by a dotted key")
 		}
 		table = c

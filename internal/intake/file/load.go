@@ -148,11 +148,6 @@ func (t *tree) decode(e *entry, data []byte) (f *dynamic.Fragment, refs []string
 	files := &decode.Files{Read: t.readRef(seen)}
 	f = doc.Dynamic(files)
 	f.Name = e.name
-	if doc.Empty() {
-		f.Findings.Add(diag.Finding{
-			Place: diag.Place{Source: e.name}, Severity: diag.Warning, Code: decode.CodeEmpty, Message: "the file holds no configuration",
-		})
-	}
 	for _, path := range files.Asked() {
 		refs = append(refs, abs(path))
 	}

@@ -358,7 +358,7 @@ func TestReferencedFiles(t *testing.T) {
 	if got := r.findings(diag.Error); strings.Count(got, "there is no file") != 2 || !strings.Contains(got, "tls.certificates[0].certFile") {
 		t.Errorf("findings: %s", got)
 	}
-	if f := r.fragment(name); len(f.Broken["tls.certificates[0]"]) != 2 {
+	if f := r.fragment(name); len(f.Broken["tls.certificates.0"]) != 2 {
 		t.Errorf("broken: %v", f.Broken)
 	}
 	write(t, cert, "CERT 1")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,14 +156,13 @@ func TestUnthrottledAndNone(t *testing.T) {
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var waits []time.Duration
-		runs := 0
+		var runs atomic.Int32
 		s := &Supervisor{
 			Failed: func(f Failure) { waits = append(waits, f.Retry) },
 			Providers: []Provider{&scripted{name: "a", runs: []func(context.Context, func(dynamic.Snapshot)) error{
 				func(_ context.Context, publish func(dynamic.Snapshot)) error {
-					runs++
 					publish(snap("1"))
-					if runs == 20 {
+					if runs.Add(1) == 20 {
 						time.Sleep(steadyRun)
 					}
 					return errors.New("no")
@@ -170,7 +170,7 @@ func TestRetry(t *testing.T) {
 			}}},
 		}
 		l, stop := supervise(s)
-		for runs < 22 {
+		for runs.Load() < 22 {
 			time.Sleep(time.Second)
 		}
 		stop()
