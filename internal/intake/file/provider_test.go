@@ -554,3 +554,34 @@ func TestNothingLeft(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// TestMemoryStaysFlat reads a file thousands of times and checks that nothing of the old versions is kept.
+func TestMemoryStaysFlat(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "dynamic.yml")
+	write(t, filepath.Join(dir, "ca.pem"), "CA")
+	tr := newTree(static.File{Directory: dir}, nil)
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	load := func(i int) {
+		write(t, path, doc("a", fmt.Sprint(i))+"  serversTransports: {t: {rootCAs: "+filepath.Join(dir, "ca.pem")+"}}\n")
+		if got := tr.load(tr.entry(path), how{}, time.Now()); got != changed {
+			t.Fatal(i, got)
+		}
+	}
+	load(-1)
+	before := heap()
+	for i := range 3000 {
+		load(i)
+	}
+	if after := heap(); after > before+(1<<20) {
+		t.Errorf("%d bytes before, %d after", before, after)
+	}
+	if len(tr.refs) != 1 || len(tr.entries) != 1 {
+		t.Errorf("%d references, %d entries", len(tr.refs), len(tr.entries))
+	}
+}
