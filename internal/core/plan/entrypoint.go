@@ -226,7 +226,11 @@ func (b *builder) conflict(ep *EntryPoint, host string, c *claim, fallback *TLSO
 			configs = append(configs, o.Config)
 		}
 	}
-	return HostOptions{Options: fallback, Effective: stricter(fallback.Config, configs)}
+	merged, ok := stricter(fallback.Config, configs)
+	if !ok {
+		return HostOptions{}
+	}
+	return HostOptions{Options: fallback, Effective: merged}
 }
 
 // nameClaims warns where an HTTPS router and a TCP router both name a host: the HTTPS one gets its connections.

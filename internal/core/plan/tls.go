@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"sluice/internal/core/diag"
@@ -108,8 +109,8 @@ func checkTLSOptions(o *TLSOptions) {
 	}
 	if a := c.ClientAuth; a != nil {
 		known(o, "clientAuthType", []string{a.ClientAuthType}, dynamic.ClientAuthTypes(), "clientAuth", "clientAuthType")
-		verifies := a.ClientAuthType == dynamic.ClientAuthVerifyIfGiven || a.ClientAuthType == dynamic.ClientAuthRequireAndVerify
-		if verifies && len(a.CAFiles) == 0 {
+		needsCAs := a.ClientAuthType == dynamic.ClientAuthVerifyIfGiven || a.ClientAuthType == dynamic.ClientAuthRequireAndVerify
+		if needsCAs && len(a.CAFiles) == 0 {
 			o.report(diag.Error, CodeBadValue, "clientAuthType "+a.ClientAuthType+" needs caFiles", "", "clientAuth", "caFiles")
 		}
 	}
@@ -165,16 +166,25 @@ func (b *builder) stores() {
 
 // stricter returns options for a name that routers with different options claim: the default ones, but with the
 // strongest demand on client certificates and with sniStrict where any of them has it, so that a conflict never opens
-// what one author had closed.
-func stricter(base *dynamic.TLSOptions, claims []*dynamic.TLSOptions) *dynamic.TLSOptions {
+// what one author had closed. ok is false when two of them trust different authorities: no demand is the stricter one
+// then, and the name's connections are refused.
+func stricter(base *dynamic.TLSOptions, claims []*dynamic.TLSOptions) (merged *dynamic.TLSOptions, ok bool) {
 	out := *base
 	for _, c := range claims {
 		out.SNIStrict = out.SNIStrict || c.SNIStrict
+		if verifies(out.ClientAuth) && verifies(c.ClientAuth) && !reflect.DeepEqual(out.ClientAuth.CAFiles, c.ClientAuth.CAFiles) {
+			return nil, false
+		}
 		if authRank(c.ClientAuth) > authRank(out.ClientAuth) {
 			out.ClientAuth = c.ClientAuth
 		}
 	}
-	return &out
+	return &out, true
+}
+
+// verifies reports whether client certificates are checked against authorities.
+func verifies(a *dynamic.ClientAuth) bool {
+	return authRank(a) >= slices.Index(dynamic.ClientAuthTypes(), dynamic.ClientAuthVerifyIfGiven)
 }
 
 // authRank orders demands on client certificates from none upwards.

@@ -114,17 +114,19 @@ func New(o Options) *EntryPoint {
 	e.listener = sock.NewListener(o.Listener, o.Watch, func(err error, suppressed int) {
 		e.log.Error("Accepting connections fails for now", "error", err, "suppressed", suppressed)
 	})
+	panicked := func(x *httpmsg.Exchange, value any, stack []byte) {
+		e.log.Error("A request ended in a panic", "value", value, "stack", string(stack), "routerName", x.Facts.Router)
+	}
 	e.http1 = &http1.Server{
 		Handler: e, Watch: o.Watch, Limits: o.Limits, MaxRequests: o.MaxRequests, MaxAge: o.MaxAge, Budget: o.Budget,
 		Timeouts: http1.Timeouts{Read: o.Timeouts.Read, Write: o.Timeouts.Write, Idle: o.Timeouts.Idle},
 		Tunnel:   relay.Options{Watch: o.Watch},
 		Done:     e.malformed,
-		Panicked: func(x *httpmsg.Exchange, value any, stack []byte) {
-			e.log.Error("A request ended in a panic", "value", value, "stack", string(stack), "routerName", x.Facts.Router)
-		},
+		Panicked: panicked,
 	}
 	h2 := o.HTTP2
-	h2.Handler, h2.Watch = e, o.Watch
+	h2.Handler, h2.Watch, h2.Done, h2.Panicked = e, o.Watch, e.malformed, panicked
+	h2.MaxRequests, h2.MaxAge = o.MaxRequests, o.MaxAge
 	h2.ReadTimeout, h2.WriteTimeout, h2.IdleTimeout = o.Timeouts.Read, o.Timeouts.Write, o.Timeouts.Idle
 	h2.Log = func(line string) { e.log.Debug("HTTP/2", "message", line) }
 	e.http2 = http2.New(h2)

@@ -102,6 +102,7 @@ func (e *EntryPoint) choose(x *httpmsg.Exchange, l *lookup) (httpmsg.Handler, er
 	at, ok := side.Table.Lookup(&l.req)
 	if x.Req.TLS {
 		if err := e.directed(x, l, routes, side, ok); err != nil {
+			x.CloseAfter = true // the client shall make a connection for this host
 			return nil, err
 		}
 	}
