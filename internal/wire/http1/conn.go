@@ -358,7 +358,6 @@ func (k *conn) respond(err error) bool {
 	if !w.send.sent && f.Kind != fault.ClientGone {
 		// Nothing has left yet: the client can still be told.
 		w.send.retract()
-		x.CloseFilters()
 		x.Facts.BytesOut = 0
 		x.CloseAfter = true
 		x.Fail(f)

@@ -9,10 +9,7 @@ import "sluice/internal/core/fault"
 func (x *Exchange) Fail(err error) {
 	f := fault.Of(err)
 	x.Facts.Err = f
-	for _, filter := range x.filters {
-		filter.Close()
-	}
-	x.filters = emptied(x.filters)
+	x.CloseFilters()
 	status := f.Status()
 	if status == 0 {
 		status = 502
