@@ -44,6 +44,9 @@ func (b *requestBody) begin(f framing, size int64, rest []byte) {
 	if b.started.Load() {
 		b.started.Store(false)
 	}
+	if b.interrupted.Load() {
+		b.interrupted.Store(false) // of an exchange on a connection that has ended since
+	}
 }
 
 // release gives the buffer back.
