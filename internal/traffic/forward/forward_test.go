@@ -82,6 +82,9 @@ func newFront(t testing.TB, c *dynamic.LoadBalancer, o upstream.Options) *front 
 		entry.Stop()
 		srv.Cut()
 		entry.Wait(context.Background())
+		for srv.Open() > 0 { // a loop's last steps come after its connection is closed
+			time.Sleep(time.Millisecond)
+		}
 		f.lb.Close()
 		f.tr.CloseIdle()
 		for _, e := range f.lb.endpoints {

@@ -237,8 +237,8 @@ func TestPoolStaleUPS01(t *testing.T) {
 		want   string
 		kind   fault.Kind
 	}{
-		{"closed while idle, GET", testkitOnce, "GET", "ok", 0},
-		{"closed while idle, POST", testkitOnce, "POST", "ok", 0},
+		{"closed while idle, GET", answerOnce, "GET", "ok", 0},
+		{"closed while idle, POST", answerOnce, "POST", "ok", 0},
 		{"closed upon the request, GET", closeUpon, "GET", "ok", 0},
 		{"closed upon the request, POST", closeUpon, "POST", "", fault.UpstreamClosed},
 	} {
@@ -248,6 +248,9 @@ func TestPoolStaleUPS01(t *testing.T) {
 			for range 3 {
 				if got, err := ask(p, "GET"); got != "ok" || err != nil {
 					t.Fatalf("%q, %v", got, err)
+				}
+				if strings.HasPrefix(c.name, "closed while idle") {
+					waitClosed(t, p)
 				}
 				got, err := ask(p, c.method)
 				if f := fault.Of(err); got != c.want || f != nil && f.Kind != c.kind || f == nil && c.want == "" {
@@ -287,7 +290,18 @@ func TestPoolStaleUPS01(t *testing.T) {
 	})
 }
 
-func testkitOnce(c *testkit.PeerConn, _ int) {
+// waitClosed waits until the FIN of the server has come to the idle connection.
+func waitClosed(t *testing.T, p *Pool) {
+	t.Helper()
+	nc := p.idle[len(p.idle)-1].Conn()
+	nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := nc.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("idle connection: %d bytes, %v", n, err)
+	}
+	nc.SetReadDeadline(time.Time{})
+}
+
+func answerOnce(c *testkit.PeerConn, _ int) {
 	c.ReadUntil("\r\n\r\n")
 	io.WriteString(c, okReply)
 }

@@ -30,8 +30,8 @@ type pump struct {
 	pending  []byte // taken from the body and not sent yet
 	complete bool   // everything is written or gathered
 
-	gate     chan bool // opened by 100 (Continue); nil if nothing is waited for
-	opened   bool
+	gate     chan struct{} // woken by whoever decides over way; nil if nothing is waited for
+	way      atomic.Int32  // whether a body that waits for 100 (Continue) is sent: undecided, send, keep
 	done     chan struct{}
 	fault    atomic.Pointer[fault.Fault] // of the client or ours; set before the connection is stopped
 	taken    atomic.Bool                 // bytes of a body that cannot be read again are gone
@@ -39,12 +39,20 @@ type pump struct {
 	headDone atomic.Bool                 // the response head is there: its timeout is not to be armed any more
 }
 
+// Values of pump.way. The first decision counts.
+const (
+	undecided = iota
+	sendBody
+	keepBody
+)
+
 // begin prepares p for the body of k's request.
 func (p *pump) begin(k *call) {
 	req := &k.x.Req
 	_, p.inMemory = req.Body.(*httpmsg.Bytes)
 	p.c, p.k, p.body, p.counted, p.left = k.c, k, req.Body, req.ContentLength >= 0, req.ContentLength
-	p.pending, p.complete, p.gate, p.opened, p.done = nil, false, nil, false, nil
+	p.pending, p.complete, p.gate, p.done = nil, false, nil, nil
+	p.way.Store(undecided)
 	p.fault.Store(nil)
 	p.taken.Store(false)
 	p.sent.Store(false)
@@ -110,7 +118,7 @@ func clientFault(err error) *fault.Fault {
 func (p *pump) start(wait bool) {
 	p.done = make(chan struct{})
 	if wait {
-		p.gate = make(chan bool, 1)
+		p.gate = make(chan struct{}, 1)
 	}
 	if p.k.taken {
 		p.taken.Store(true)
@@ -119,11 +127,10 @@ func (p *pump) start(wait bool) {
 	go p.run()
 }
 
-// open lets a body go that waits for 100 (Continue). It belongs to the serving goroutine.
+// open lets a body go that waits for 100 (Continue).
 func (p *pump) open() {
-	if p.gate != nil && !p.opened {
-		p.opened = true
-		p.gate <- true
+	if p.gate != nil && p.way.CompareAndSwap(undecided, sendBody) {
+		p.gate <- struct{}{}
 	}
 }
 
@@ -151,11 +158,11 @@ func (p *pump) waitGate() bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case send := <-p.gate:
-		return send
+	case <-p.gate:
 	case <-timer.C:
-		return true
+		p.way.CompareAndSwap(undecided, sendBody)
 	}
+	return p.way.Load() == sendBody
 }
 
 // fail wakes the serving goroutine, which finds the fault.
@@ -230,11 +237,13 @@ func (p *pump) finished() {
 	}
 }
 
-// stop ends the upload and waits until its goroutine has.
+// stop ends the upload and waits until its goroutine has ended.
 func (p *pump) stop() {
-	if p.gate != nil && !p.opened {
-		p.opened = true
-		p.gate <- false
+	if p.gate != nil && p.way.CompareAndSwap(undecided, keepBody) {
+		// Not a byte of the body was asked for, so there is nothing to call off.
+		p.gate <- struct{}{}
+		<-p.done
+		return
 	}
 	select {
 	case <-p.done:
@@ -250,6 +259,10 @@ func (p *pump) stop() {
 
 // settle gives the upload a moment to end by itself, then stops it. It reports whether the whole body was written.
 func (p *pump) settle() bool {
+	if p.gate != nil && p.way.Load() == undecided {
+		p.stop()
+		return false
+	}
 	select {
 	case <-p.done:
 	default:
