@@ -5,6 +5,7 @@
 //
 //	connections to servers   address + fingerprint of the transport        upstream.Transport
 //	server health, round     service name (+ URL + checks)                 forward.Live
+//	round of TCP servers     service name                                  tunnel.Live
 //	service handler          Identity of the service's plan node           service
 //	router chain             Identity of the router's plan node            chain
 //	middleware state         router + middleware + fingerprint             middleware.State
@@ -23,6 +24,7 @@ import (
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/traffic/forward"
 	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/tunnel"
 	"sluice/internal/traffic/upstream"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/watch"
@@ -54,6 +56,7 @@ type Engine struct {
 	services   map[*plan.Identity]*service
 	chains     map[*plan.Identity]*chain
 	tunnels    map[*plan.Identity]*tcpService
+	rounds     map[string]*tunnel.Live
 }
 
 // New makes an engine without a generation.
@@ -67,7 +70,7 @@ func New(o Options) *Engine {
 func (e *Engine) Apply(p *plan.Plan) diag.List {
 	b := &build{e: e, p: p, transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
 		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{},
-		fingerprints: map[string]bool{}, broken: map[*plan.Node]diag.List{}}
+		rounds: map[string]*tunnel.Live{}, fingerprints: map[string]bool{}, broken: map[*plan.Node]diag.List{}}
 	e.state.Begin()
 	b.validate()
 	set := b.certificates()
@@ -105,6 +108,7 @@ func (e *Engine) retire(b *build) {
 		}
 	}
 	e.services, e.chains, e.transports, e.lives, e.tunnels = b.services, b.chains, b.transports, b.lives, b.tunnels
+	e.rounds = b.rounds
 	e.keeper.Retain(b.fingerprints)
 	e.state.Sweep()
 }
@@ -126,6 +130,7 @@ type build struct {
 	services     map[*plan.Identity]*service
 	chains       map[*plan.Identity]*chain
 	tunnels      map[*plan.Identity]*tcpService
+	rounds       map[string]*tunnel.Live
 	fingerprints map[string]bool
 	// broken are the nodes that cannot be built, with the reasons.
 	broken map[*plan.Node]diag.List

@@ -1,15 +1,255 @@
 package engine
 
 import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
 	"sluice/internal/core/plan"
+	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/entrypoint"
+	"sluice/internal/traffic/tunnel"
+	"sluice/internal/wire/httpmsg"
 )
 
-type tcpService struct{}
+// tcpService is a built TCP service.
+type tcpService struct {
+	name string
+	// service is nil when it cannot be built; refused says why then.
+	service *tunnel.Service
+	refused string
+	// machine answers HTTP-01 challenges of the hosts that a passthrough router has on this service.
+	machine  entrypoint.Machines
+	machines []*service
+}
 
-func (s *tcpService) publish() {}
-func (s *tcpService) close()   {}
+func (s *tcpService) publish() {
+	if s.service != nil {
+		s.service.Publish()
+	}
+	for _, m := range s.machines {
+		m.publish()
+	}
+}
 
+func (s *tcpService) close() {
+	for _, m := range s.machines {
+		m.close()
+	}
+}
+
+// tcpRouter builds what an entry point does with a TCP router's connections.
 func (b *build) tcpRouter(r *plan.TCPRouter) entrypoint.TCPRouter {
-	return entrypoint.TCPRouter{Name: r.Name.String()}
+	out := entrypoint.TCPRouter{Name: r.Name.String()}
+	if r.Config.TLS != nil && !r.Config.TLS.Passthrough && r.Options != nil {
+		out.TLS = b.tlsOptions(r.Options.Config, r.Options)
+	}
+	if r.Service == nil {
+		return out
+	}
+	s := b.tcpService(r.Service)
+	if r.Passthrough() {
+		out.Machine = s.machine
+	}
+	if r.Status == plan.Disabled || s.service == nil {
+		return out
+	}
+	guards, err := b.tcpGuards(r)
+	if err != nil {
+		b.report(&r.Node, err)
+		return out
+	}
+	out.Serve = serveTCP(s, guards)
+	return out
+}
+
+// serveTCP brings connections to a service, past what may refuse them.
+func serveTCP(s *tcpService, guards []tunnel.Guard) func(stream net.Conn, c *entrypoint.Accepted) entrypoint.Outcome {
+	return func(stream net.Conn, c *entrypoint.Accepted) entrypoint.Outcome {
+		for _, g := range guards {
+			leave, f := g.Enter(c.Peer().Addr())
+			if f != nil {
+				return entrypoint.Outcome{Service: s.name, Fault: f, Open: true}
+			}
+			defer leave()
+		}
+		r := s.service.Serve(tunnel.Client{Stream: stream, Peer: c.Peer(), Local: c.Local(), Postgres: c.Postgres && c.Passthrough})
+		return entrypoint.Outcome{Service: s.name, Server: r.Server, In: r.In, Out: r.Out, Fault: r.Fault, Open: r.Open}
+	}
+}
+
+// tcpService returns a built service: the one there is, when nothing about it changed, or a new one.
+func (b *build) tcpService(s *plan.TCPService) *tcpService {
+	if built, ok := b.tunnels[s.Identity]; ok {
+		return built
+	}
+	if kept, ok := b.e.tunnels[s.Identity]; ok {
+		b.tunnels[s.Identity] = kept
+		for _, c := range s.Children {
+			if c != nil {
+				b.tcpService(c)
+			}
+		}
+		b.keepLive(s.Name.String(), len(kept.machines))
+		return kept
+	}
+	built := &tcpService{name: s.Name.String()}
+	b.tunnels[s.Identity] = built
+	if why := b.broken[&s.Node]; s.Status == plan.Disabled || len(why) > 0 {
+		built.refused = first(append(why, s.Findings...))
+		return built
+	}
+	live := b.tcpLive(s.Name.String())
+	if s.Type == "weighted" {
+		var children []tunnel.Child
+		for i, c := range s.Children {
+			child := b.tcpService(c)
+			if child.service == nil {
+				built.refused = fmt.Sprintf("the service %s cannot be used: %s", c.Name, child.refused)
+				return built
+			}
+			weight := 1
+			if w := s.Config.Weighted.Services[i].Weight; w != nil {
+				weight = *w
+			}
+			children = append(children, tunnel.Child{Name: c.Name.String(), Weight: weight, Service: child.service})
+			built.machine = append(built.machine, child.machine...)
+		}
+		built.service = tunnel.NewWeighted(s.Name.String(), children, live)
+		return built
+	}
+	options, err := b.tunnelOptions(s)
+	if err != nil {
+		b.report(&s.Node, err)
+		built.refused = err.Error()
+		return built
+	}
+	var servers []tunnel.Server
+	for _, server := range s.Config.LoadBalancer.Servers {
+		servers = append(servers, tunnel.Server{Address: server.Address, TLS: server.TLS})
+	}
+	built.service = tunnel.New(s.Name.String(), servers, live, options)
+	b.machines(built, s)
+	return built
+}
+
+// tcpLive returns the place in the round of a service's servers, which outlives changes.
+func (b *build) tcpLive(name string) *tunnel.Live {
+	live := b.e.rounds[name]
+	if live == nil {
+		live = tunnel.NewLive()
+	}
+	b.rounds[name] = live
+	return live
+}
+
+// keepLive carries the live state of a kept service over into the new generation.
+func (b *build) keepLive(name string, machines int) {
+	b.tcpLive(name)
+	for i := range machines {
+		key := machineName(name, i)
+		if l := b.e.lives[key]; l != nil {
+			b.lives[key] = l
+		}
+	}
+	if machines > 0 {
+		_, _ = b.transport(nil) // kept by being asked for
+	}
+}
+
+// tunnelOptions reads how the servers of a TCP service are reached.
+func (b *build) tunnelOptions(s *plan.TCPService) (tunnel.Options, error) {
+	lb := s.Config.LoadBalancer
+	o := tunnel.Options{Watch: b.e.o.Watch}
+	var t *dynamic.TCPServersTransport
+	if s.Transport != nil {
+		if why := b.broken[&s.Transport.Node]; s.Transport.Status == plan.Disabled || why.Has(diag.Error) {
+			return o, fmt.Errorf("the serversTransport %s cannot be used: %s", s.Transport.Name, first(append(why, s.Transport.Findings...)))
+		}
+		t = s.Transport.Config
+		o.Termination = max(t.TerminationDelay.Std(), 0)
+	} else {
+		t = defaultTCPTransport(b)
+		if lb.ProxyProtocol != nil {
+			o.ProxyVersion = lb.ProxyProtocol.Version
+		}
+		if d := lb.TerminationDelay; d != nil {
+			o.Termination = time.Duration(max(*d, 0)) * time.Millisecond
+		}
+	}
+	o.DialTimeout, o.KeepAlive = t.DialTimeout.Std(), t.DialKeepAlive.Std()
+	if t.ProxyProtocol != nil {
+		o.ProxyVersion = t.ProxyProtocol.Version
+	}
+	if t.TLS != nil {
+		config, err := certs.TCPClient(t.TLS)
+		if err != nil {
+			return o, err
+		}
+		o.TLS = config
+	}
+	return o, nil
+}
+
+// defaultTCPTransport is the transport of services that name none.
+func defaultTCPTransport(b *build) *dynamic.TCPServersTransport {
+	out := &dynamic.TCPServersTransport{}
+	out.SetDefaults()
+	if s := b.e.o.Static.TCPServersTransport; s != nil {
+		out.DialTimeout, out.DialKeepAlive = s.DialTimeout, s.DialKeepAlive
+		if s.TLS != nil {
+			out.TLS = &dynamic.TCPClientTLS{InsecureSkipVerify: s.TLS.InsecureSkipVerify, RootCAs: s.TLS.RootCAs, Spiffe: s.TLS.Spiffe}
+		}
+	}
+	return out
+}
+
+// machines builds what answers challenges: each server's machine, on the port that ACME clients listen on.
+func (b *build) machines(built *tcpService, s *plan.TCPService) {
+	lb := s.Config.LoadBalancer
+	port := strconv.Itoa(lb.ChallengePort())
+	for i, server := range lb.Servers {
+		host, _, err := net.SplitHostPort(server.Address)
+		if err != nil {
+			continue // plan has said so
+		}
+		c := &dynamic.LoadBalancer{}
+		c.SetDefaults()
+		c.Servers = []*dynamic.Server{{URL: "http://" + net.JoinHostPort(host, port)}}
+		balancer, err := b.loadBalancer(machineName(s.Name.String(), i), c, nil)
+		if err != nil {
+			b.report(&s.Node, err)
+			continue
+		}
+		built.machines = append(built.machines, &service{balancer: balancer})
+		built.machine = append(built.machine, httpmsg.Handler(&named{s.Name.String(), balancer}))
+	}
+}
+
+// tcpGuards builds the TCP middlewares of a router.
+func (b *build) tcpGuards(r *plan.TCPRouter) ([]tunnel.Guard, error) {
+	var out []tunnel.Guard
+	for _, m := range r.Middlewares {
+		switch m.Type {
+		case "ipAllowList", "ipWhiteList":
+			list := m.Config.IPAllowList
+			if list == nil {
+				list = m.Config.IPWhiteList
+			}
+			g, err := tunnel.NewAllowList(list.SourceRange)
+			if err != nil {
+				return nil, fmt.Errorf("the middleware %s: %w", m.Name, err)
+			}
+			out = append(out, g)
+		case "inFlightConn":
+			key := fmt.Sprintf("tcp %s %s %d", r.Name, m.Name, m.Config.InFlightConn.Amount)
+			out = append(out, b.e.state.Keep(key, func() any { return tunnel.NewInFlight(m.Config.InFlightConn.Amount) }).(tunnel.Guard))
+		default:
+			return nil, fmt.Errorf("the middleware %s has no type that works", m.Name)
+		}
+	}
+	return out, nil
 }

@@ -176,13 +176,20 @@ func (e *EntryPoint) execute(c *Accepted, routes *Routes, d route.Decision) (rec
 	}
 }
 
-// tcp hands the stream to a TCP router.
+// tcp hands the stream to a TCP router and reports what became of it.
 func (e *EntryPoint) tcp(c *Accepted, r *TCPRouter, stream net.Conn) (record.Phase, error) {
 	c.Router = r.Name
 	if r.Serve == nil {
 		return record.Routing, fault.New(fault.RouterRefused, "the router is disabled", nil)
 	}
-	r.Serve(stream, c)
+	start := time.Now()
+	o := r.Serve(stream, c)
+	if o.Open && o.Fault != nil {
+		e.tunnelled(c, start, &o, record.Connecting)
+		c.Linger(lingerTime)
+		return record.Done, nil
+	}
+	e.tunnelled(c, start, &o, record.Data)
 	return record.Done, nil
 }
 

@@ -73,6 +73,22 @@ func (e *EntryPoint) ended(c *Accepted, start time.Time, phase record.Phase, err
 		Passthrough: c.Passthrough, Start: start, Duration: time.Since(start), Fault: f, Phase: phase})
 }
 
+// tunnelled reports a connection that a TCP router took.
+func (e *EntryPoint) tunnelled(c *Accepted, start time.Time, o *Outcome, phase record.Phase) {
+	if o.Fault != nil {
+		e.tell(o.Fault, c.Peer().String(), slog.String("routerName", c.Router), slog.String("serviceName", o.Service),
+			slog.String("server", o.Server), slog.String("sni", c.SNI), slog.String("phase", phase.String()))
+	} else {
+		phase = record.Done
+	}
+	if e.sink == nil {
+		return
+	}
+	e.sink.Record(&record.Record{EntryPoint: e.name, Router: c.Router, Service: o.Service, Server: o.Server, Client: c.Peer(),
+		Local: c.Local(), SNI: c.SNI, Passthrough: c.Passthrough, BytesIn: o.In, BytesOut: o.Out, Start: start,
+		Duration: time.Since(start), Fault: o.Fault, Phase: phase})
+}
+
 // tell writes one line about a fault: ours and the server's as warnings, the client's as information. Lines of the same
 // code are bounded in rate, since clients decide how many faults there are.
 func (e *EntryPoint) tell(f *fault.Fault, client string, attrs ...slog.Attr) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"sluice/internal/core/fault"
 	"sluice/internal/core/route"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/sock"
@@ -23,12 +24,25 @@ type TLSOptions struct {
 type TCPRouter struct {
 	// Name is the qualified name of the router, for the record.
 	Name string
-	// Serve takes a connection and owns it. It is c itself, or the decrypted stream on it. nil refuses.
-	Serve func(stream net.Conn, c *Accepted)
+	// Serve brings a connection to a server and returns when it has ended. The stream is c itself, or what was decrypted
+	// from it. nil refuses.
+	Serve func(stream net.Conn, c *Accepted) Outcome
 	// TLS is set where we terminate; nil on a TLS router passes the bytes through.
 	TLS *TLSOptions
 	// Machine answers HTTP-01 challenges for the hosts of a passthrough router.
 	Machine httpmsg.Handler
+}
+
+// Outcome is what became of a connection that a TCP router took.
+type Outcome struct {
+	// Service and Server are where it went.
+	Service, Server string
+	// In and Out count the bytes from and to the client.
+	In, Out int64
+	// Fault is why it did not work, or broke; nil for a regular end.
+	Fault *fault.Fault
+	// Open tells that nobody closed the stream.
+	Open bool
 }
 
 // Routes is what the configuration in force decides about one entry point; immutable.
