@@ -36,6 +36,7 @@ type pump struct {
 	fault    atomic.Pointer[fault.Fault] // of the client or ours; set before the connection is stopped
 	taken    atomic.Bool                 // bytes of a body that cannot be read again are gone
 	sent     atomic.Bool                 // the whole body was written
+	stopping atomic.Bool                 // stop was called
 	headDone atomic.Bool                 // the response head is there: its timeout is not to be armed any more
 }
 
@@ -56,6 +57,7 @@ func (p *pump) begin(k *call) {
 	p.fault.Store(nil)
 	p.taken.Store(false)
 	p.sent.Store(false)
+	p.stopping.Store(false)
 	p.headDone.Store(false)
 }
 
@@ -198,7 +200,7 @@ func (p *pump) carry() *fault.Fault {
 				}
 				p.finished()
 				return nil
-			case err == httpmsg.ErrInterrupted:
+			case err == httpmsg.ErrInterrupted && p.stopping.Load():
 				return nil
 			case err != nil:
 				return clientFault(err)
@@ -250,6 +252,7 @@ func (p *pump) stop() {
 		return
 	default:
 	}
+	p.stopping.Store(true)
 	if i, ok := p.body.(httpmsg.Interrupter); ok {
 		i.Interrupt()
 	}
