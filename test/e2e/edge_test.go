@@ -64,7 +64,6 @@ const appConf = `
 
 func startEdge(t *testing.T, p plan) *edge {
 	t.Helper()
-	needSluice(t)
 	dir := directory(t)
 	ps := ports(t, 2)
 	e := &edge{web: loopback(ps[0]), secure: loopback(ps[1]), dir: dir}
@@ -111,13 +110,6 @@ func startEdge(t *testing.T, p plan) *edge {
 	e.listening(t, e.web, e.secure)
 	e.servesApp(t)
 	return e
-}
-
-func needSluice(t *testing.T) {
-	t.Helper()
-	if sluice == "" {
-		t.Skip("this tree has no cmd/sluice yet")
-	}
 }
 
 // servesApp waits until the terminated host is served under its certificate, as it is once the configuration is in place.
