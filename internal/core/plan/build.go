@@ -197,16 +197,19 @@ func (b *builder) gather() {
 			b.findings = append(b.findings, f.Findings...)
 		}
 	}
-	seen := map[string]bool{}
+	seen := map[diag.Finding]bool{}
 	add := func(n *Node) {
+		if len(n.Findings) == 0 {
+			return
+		}
 		inherited := 0
 		if n.source != nil {
 			inherited = len(n.source.Broken[n.Key()])
 		}
 		for _, f := range n.Findings[min(inherited, len(n.Findings)):] {
 			// Copies of a split router repeat the remarks of the one that was written.
-			if key := f.String(); !seen[key] {
-				seen[key] = true
+			if !seen[f] {
+				seen[f] = true
 				b.findings.Add(f)
 			}
 		}

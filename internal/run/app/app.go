@@ -63,14 +63,14 @@ type App struct {
 
 	mu       sync.Mutex
 	plan     *plan.Plan
-	reported map[string]bool
+	reported map[diag.Finding]bool
 	applied  chan struct{} // closed when the first configuration is in force
 	once     sync.Once
 }
 
 // New binds the sockets of all entry points, or none, and puts the parts together. Nothing is accepted before Run.
 func New(o Options) (*App, error) {
-	a := &App{options: o, static: o.Static, log: o.Log, reported: map[string]bool{}, applied: make(chan struct{})}
+	a := &App{options: o, static: o.Static, log: o.Log, reported: map[diag.Finding]bool{}, applied: make(chan struct{})}
 	internal := map[string]httpmsg.Handler{plan.ServiceNoop: admin.Noop{}}
 	if p := o.Static.Ping; p != nil {
 		a.ping = &admin.Ping{Terminating: p.TerminatingStatusCode}
@@ -179,14 +179,13 @@ func (a *App) apply(snapshots []dynamic.Snapshot) {
 
 // report logs the findings that were not there before.
 func (a *App) report(findings diag.List) {
-	now := make(map[string]bool, len(findings))
+	now := make(map[diag.Finding]bool, len(findings))
 	for _, f := range findings {
-		text := f.String()
-		if now[text] {
+		if now[f] {
 			continue
 		}
-		now[text] = true
-		if !a.reported[text] {
+		now[f] = true
+		if !a.reported[f] {
 			LogFinding(a.log, f)
 		}
 	}

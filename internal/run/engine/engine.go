@@ -68,7 +68,7 @@ func New(o Options) *Engine {
 // Apply puts p in force: new connections and requests see all of it from here on, those under way finish on what they
 // have. The findings are those that only building could make; they concern single elements, which refuse.
 func (e *Engine) Apply(p *plan.Plan) diag.List {
-	b := &build{e: e, p: p, transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
+	b := &build{e: e, p: p, transports: map[string]*upstream.Transport{}, byNode: map[*plan.Transport]*upstream.Transport{}, lives: map[string]*forward.Live{},
 		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{},
 		rounds: map[string]*tunnel.Live{}, fingerprints: map[string]bool{}, broken: map[*plan.Node]diag.List{}}
 	e.state.Begin()
@@ -126,6 +126,7 @@ type build struct {
 	findings diag.List
 
 	transports   map[string]*upstream.Transport
+	byNode       map[*plan.Transport]*upstream.Transport // nil is the default one
 	lives        map[string]*forward.Live
 	services     map[*plan.Identity]*service
 	chains       map[*plan.Identity]*chain

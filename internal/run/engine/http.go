@@ -231,6 +231,9 @@ func (b *build) loadBalancer(name string, c *dynamic.LoadBalancer, t *plan.Trans
 
 // transport returns the connections of a transport; all transports of one fingerprint share them.
 func (b *build) transport(t *plan.Transport) (*upstream.Transport, error) {
+	if have := b.byNode[t]; have != nil {
+		return have, nil
+	}
 	c := defaultTransport(b.e.o.Static)
 	if t != nil {
 		if why := b.broken[&t.Node]; t.Status == plan.Disabled || len(why) > 0 {
@@ -240,6 +243,7 @@ func (b *build) transport(t *plan.Transport) (*upstream.Transport, error) {
 	}
 	key := certs.HTTPFingerprint(c)
 	if have := b.transports[key]; have != nil {
+		b.byNode[t] = have
 		return have, nil
 	}
 	have := b.e.transports[key]
@@ -251,6 +255,7 @@ func (b *build) transport(t *plan.Transport) (*upstream.Transport, error) {
 		have = upstream.New(o, b.e.o.Watch)
 	}
 	b.transports[key] = have
+	b.byNode[t] = have
 	return have, nil
 }
 
