@@ -15,11 +15,13 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/fault"
 	"sluice/internal/traffic/balance"
+	"sluice/internal/traffic/health"
 	"sluice/internal/traffic/upstream"
 	"sluice/internal/wire/http1"
 	"sluice/internal/wire/httpmsg"
@@ -32,10 +34,12 @@ type LoadBalancer struct {
 	picker  balance.Picker
 	sticky  *balance.Sticky // nil without
 	timed   bool            // times to first byte are measured
-	passive *passive        // nil without
+	passive *health.Passive // nil without
+	checker *health.Checker // nil without
 
 	endpoints []*balance.Endpoint
 	pools     []*upstream.Pool
+	published sync.Once
 }
 
 // server is what an endpoint's Target is.
@@ -44,7 +48,7 @@ type server struct {
 	pool   upstream.RoundTripper
 	target http1.Target
 	state  *balance.State
-	watch  *failures // passive check; nil without
+	failed *health.Failures // nil without a passive check
 }
 
 // Validate reports everything that is wrong with a load balancer, without opening anything.
@@ -61,6 +65,11 @@ func Validate(c *dynamic.LoadBalancer) error {
 	if k := cookieOf(c); k != nil {
 		if err := k.Validate(); err != nil {
 			wrong = append(wrong, fmt.Errorf("sticky.cookie: %w", err))
+		}
+	}
+	if c.HealthCheck != nil {
+		if err := health.Validate(c.HealthCheck); err != nil {
+			wrong = append(wrong, fmt.Errorf("healthCheck: %w", err))
 		}
 	}
 	return errors.Join(wrong...)
@@ -87,9 +96,10 @@ func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport
 	}
 	b := &LoadBalancer{name: name, live: live, picker: live.pickerFor(c.Strategy), timed: c.Strategy == dynamic.StrategyLeastTime}
 	if p := c.PassiveHealthCheck; p != nil {
-		b.passive = newPassive(p, c.HealthCheck != nil)
+		b.passive = health.NewPassive(p, c.HealthCheck != nil)
 	}
 	key := live.healthKey(c)
+	var checked []health.Server
 	for _, s := range c.Servers {
 		e, err := b.endpoint(s, c, key, t)
 		if err != nil {
@@ -98,6 +108,14 @@ func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport
 		}
 		if e.Weight > 0 || c.Strategy == dynamic.StrategyP2C {
 			b.endpoints = append(b.endpoints, e)
+			checked = append(checked, live.checked(s.URL, key))
+		}
+	}
+	if c.HealthCheck != nil {
+		var err error
+		if b.checker, err = health.New(c.HealthCheck, distinct(checked), t, live.changed); err != nil {
+			b.Close()
+			return nil, err
 		}
 	}
 	if o := cookieOf(c); o != nil {
@@ -117,14 +135,14 @@ func (b *LoadBalancer) endpoint(s *dynamic.Server, c *dynamic.LoadBalancer, key 
 		return nil, err
 	}
 	b.pools = append(b.pools, pool)
-	srv := &server{url: s.URL, pool: pool, state: b.live.state(s.URL, key)}
+	srv := &server{url: s.URL, pool: pool, state: &b.live.server(s.URL, key).state}
 	srv.target.ForwardPeer = true
 	srv.target.Prefix = u.prefix
 	if c.PassHostHeader != nil && !*c.PassHostHeader {
 		srv.target.Host = u.host
 	}
 	if b.passive != nil {
-		srv.watch = b.live.failures(s.URL, key)
+		srv.failed = &b.live.server(s.URL, key).failures
 	}
 	weight := 1
 	if s.Weight != nil {
@@ -172,11 +190,35 @@ func parseServer(s *dynamic.Server) (serverURL, error) {
 	return out, nil
 }
 
-// Publish makes this generation's servers the ones that are chosen from now on.
-func (b *LoadBalancer) Publish() { b.live.publish(b) }
+// distinct leaves out servers that are named twice.
+func distinct(list []health.Server) []health.Server {
+	seen := map[*balance.State]bool{}
+	out := list[:0]
+	for _, s := range list {
+		if !seen[s.State] {
+			seen[s.State] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
 
-// Close lets go of the connections. Exchanges under way finish.
+// Publish makes this generation's servers the ones that are chosen from now on, and begins to check them. Publishing
+// again does no harm.
+func (b *LoadBalancer) Publish() {
+	b.live.publish(b)
+	b.published.Do(func() {
+		if b.checker != nil {
+			b.checker.Start()
+		}
+	})
+}
+
+// Close ends the checks and lets go of the connections. Exchanges under way finish.
 func (b *LoadBalancer) Close() {
+	if b.checker != nil {
+		b.checker.Stop()
+	}
 	for _, p := range b.pools {
 		p.Release()
 	}
@@ -264,8 +306,8 @@ func (b *LoadBalancer) send(x *httpmsg.Exchange, e *balance.Endpoint, measured b
 	if err != nil {
 		s.state.End()
 		f := fault.Of(err)
-		if s.watch != nil && f.Kind.Side() == fault.Upstream {
-			s.watch.failed(b.passive, s.state)
+		if s.failed != nil && f.Kind.Side() == fault.Upstream {
+			s.failed.Failed(b.passive, s.state)
 		}
 		return f
 	}
@@ -273,11 +315,11 @@ func (b *LoadBalancer) send(x *httpmsg.Exchange, e *balance.Endpoint, measured b
 	if measured {
 		s.state.Took(x.Facts.FirstByte.Sub(from))
 	}
-	if s.watch != nil {
+	if s.failed != nil {
 		if x.Res.Status >= 500 {
-			s.watch.failed(b.passive, s.state)
+			s.failed.Failed(b.passive, s.state)
 		} else {
-			s.watch.fine()
+			s.failed.Fine()
 		}
 	}
 	return nil

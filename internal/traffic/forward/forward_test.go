@@ -16,6 +16,7 @@ import (
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/fault"
 	"sluice/internal/testkit"
+	"sluice/internal/traffic/health"
 	"sluice/internal/traffic/upstream"
 	"sluice/internal/wire/http1"
 	"sluice/internal/wire/httpmsg"
@@ -419,16 +420,16 @@ func TestPassive(t *testing.T) {
 		}
 	})
 	t.Run("comes back", func(t *testing.T) {
-		p := newPassive(&dynamic.PassiveHealthCheck{FailureWindow: dynamic.Milliseconds(1), MaxFailedAttempts: 1}, false)
+		p := health.NewPassive(&dynamic.PassiveHealthCheck{FailureWindow: dynamic.Milliseconds(1), MaxFailedAttempts: 1}, false)
 		l := NewLive()
 		s := l.server("http://a", "")
-		s.failures.failed(p, &s.state)
+		s.failures.Failed(p, &s.state)
 		time.Sleep(2 * time.Millisecond)
 		if !s.state.Up() {
 			t.Error("still out after the window")
 		}
-		active := newPassive(&dynamic.PassiveHealthCheck{FailureWindow: dynamic.Milliseconds(1)}, true)
-		s.failures.failed(active, &s.state)
+		active := health.NewPassive(&dynamic.PassiveHealthCheck{FailureWindow: dynamic.Milliseconds(1)}, true)
+		s.failures.Failed(active, &s.state)
 		time.Sleep(2 * time.Millisecond)
 		if s.state.Up() {
 			t.Error("came back although that is up to the active check")
@@ -493,4 +494,58 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that its check finds down gets no requests, and comes back by itself; a new generation goes on with both.
+func TestActiveCheck(t *testing.T) {
+	var ill atomic.Bool
+	sick := testkit.Listen(t, func(c *testkit.PeerConn, _ int) {
+		for {
+			head, err := c.ReadUntil("\r\n\r\n")
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(head, "GET /health ") && ill.Load() {
+				io.WriteString(c, "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n")
+				continue
+			}
+			io.WriteString(c, reply("sick"))
+		}
+	})
+	good := testkit.Listen(t, testkit.Answer(reply("good")))
+	lb := config(sick.Addr, good.Addr)
+	lb.HealthCheck = &dynamic.HealthCheck{Path: "/health", Interval: dynamic.Milliseconds(5)}
+	f := newFront(t, lb, upstream.Defaults())
+	state := func(up bool) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); f.lb.endpoints[0].Up() != up; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the server never became up=%v", up)
+			}
+		}
+	}
+	ill.Store(true)
+	state(false)
+	for range 4 {
+		if _, body := f.ask(t, get); body != "good" {
+			t.Errorf("%q answered", body)
+		}
+	}
+	if f.lb.Status()["http://"+sick.Addr] || !f.lb.Status()["http://"+good.Addr] || !f.lb.Up() {
+		t.Errorf("status %v, up %v", f.lb.Status(), f.lb.Up())
+	}
+	next, err := New("svc@file", lb, f.live, f.tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.endpoints[0].Up() {
+		t.Error("a new generation thinks that the server is up")
+	}
+	next.Publish()
+	next.Publish()
+	old := f.lb
+	f.lb = next
+	old.Close()
+	ill.Store(false)
+	state(true)
 }

@@ -8,11 +8,15 @@ import (
 
 	"sluice/internal/core/dynamic"
 	"sluice/internal/traffic/balance"
+	"sluice/internal/traffic/health"
 )
 
 // Live is what of a load balancer outlives changes of the configuration. There is one per service name. Safe for
 // concurrent use.
 type Live struct {
+	// Changed, if set before the first load balancer is built, is told when an active check finds a server up or down.
+	Changed func(url string, up bool, why error)
+
 	budget budget
 
 	mu       sync.Mutex
@@ -26,7 +30,8 @@ type serverKey struct{ url, checks string }
 
 type liveServer struct {
 	state    balance.State
-	failures failures
+	failures health.Failures
+	schedule health.Schedule
 }
 
 // NewLive returns the state of a service that has not been there before.
@@ -73,8 +78,16 @@ func (l *Live) server(url, checks string) *liveServer {
 	return s
 }
 
-func (l *Live) state(url, checks string) *balance.State { return &l.server(url, checks).state }
-func (l *Live) failures(url, checks string) *failures   { return &l.server(url, checks).failures }
+func (l *Live) checked(url, checks string) health.Server {
+	s := l.server(url, checks)
+	return health.Server{URL: url, State: &s.state, Schedule: &s.schedule}
+}
+
+func (l *Live) changed(url string, up bool, why error) {
+	if l.Changed != nil {
+		l.Changed(url, up, why)
+	}
+}
 
 // publish puts the servers of b in place and forgets those that nobody has any more.
 func (l *Live) publish(b *LoadBalancer) {

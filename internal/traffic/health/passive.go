@@ -1,4 +1,4 @@
-package forward
+package health
 
 import (
 	"sync"
@@ -9,19 +9,20 @@ import (
 	"sluice/internal/traffic/balance"
 )
 
-// passive is a passive health check: servers are judged by what becomes of ordinary requests.
-type passive struct {
+// Passive is a passive health check: servers are judged by what becomes of ordinary requests.
+type Passive struct {
 	window   time.Duration
 	attempts int
-	// active tells that an active check runs too: then only that one brings a server back.
-	active bool
+	active   bool
 }
 
 // maxAttempts bounds the memory of failures.
 const maxAttempts = 10_000
 
-func newPassive(c *dynamic.PassiveHealthCheck, active bool) *passive {
-	p := &passive{window: time.Duration(c.FailureWindow), attempts: c.MaxFailedAttempts, active: active}
+// NewPassive returns the check that c describes. active tells that an active check runs too: then only that one brings a
+// server back, otherwise it comes back when the failure window is over.
+func NewPassive(c *dynamic.PassiveHealthCheck, active bool) *Passive {
+	p := &Passive{window: time.Duration(c.FailureWindow), attempts: c.MaxFailedAttempts, active: active}
 	if p.window <= 0 {
 		p.window = 10 * time.Second
 	}
@@ -29,16 +30,17 @@ func newPassive(c *dynamic.PassiveHealthCheck, active bool) *passive {
 	return p
 }
 
-// failures are the recent failures of one server. That a client went away is none of them.
-type failures struct {
+// Failures are the recent failures of one server. That a client went away is none of them. The zero value has none. Safe
+// for concurrent use.
+type Failures struct {
 	any atomic.Bool // recent is not empty; spares the lock to requests that succeed
 
 	mu     sync.Mutex
 	recent []time.Time // oldest first
 }
 
-// failed counts a failure and takes the server out when there are too many.
-func (f *failures) failed(p *passive, s *balance.State) {
+// Failed counts a failure and takes the server out when there are too many.
+func (f *Failures) Failed(p *Passive, s *balance.State) {
 	now := time.Now()
 	f.mu.Lock()
 	old := 0
@@ -62,8 +64,8 @@ func (f *failures) failed(p *passive, s *balance.State) {
 	}
 }
 
-// fine forgets the failures.
-func (f *failures) fine() {
+// Fine forgets the failures.
+func (f *Failures) Fine() {
 	if !f.any.Load() {
 		return
 	}
