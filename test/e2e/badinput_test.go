@@ -167,7 +167,7 @@ func TestBadInput(t *testing.T) {
 		e.servesApp(t) // others are served meanwhile
 		select {
 		case err := <-result:
-			t.Errorf("the handshake ended while the machine was frozen: %v", err)
+			t.Fatalf("the handshake ended while the machine was frozen: %v", err)
 		default:
 		}
 		m.thaw()
