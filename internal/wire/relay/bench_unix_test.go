@@ -94,7 +94,10 @@ func BenchmarkBulk(b *testing.B) {
 // BenchmarkPingPong is the latency and cost of small messages to and fro.
 func BenchmarkPingPong(b *testing.B) {
 	client, server, result := start(b, Options{})
-	go io.Copy(server, server)
+	go func() {
+		io.Copy(server, server)
+		server.Close()
+	}()
 	one := make([]byte, 64)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -105,7 +108,6 @@ func BenchmarkPingPong(b *testing.B) {
 	}
 	client.Close()
 	<-result
-	server.Close()
 }
 
 func cpuTime() time.Duration {

@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"io"
 	"net"
 	"syscall"
 )
@@ -13,8 +14,9 @@ const smallRead = 1 << 10
 // Windows) it waits with one KiB. A Reader is used by one goroutine at a time; closing the connection or a past deadline on it
 // ends a wait.
 type Reader struct {
-	nc   net.Conn
-	conn *Conn // nc, if it is one: its peeked bytes come first
+	src  io.Reader
+	conn *Conn        // src, if it is one: its peeked bytes come first
+	tcp  *net.TCPConn // the socket of src, if that is where the bytes come from
 	raw  syscall.RawConn
 
 	// What try works on: fields and not captured variables, so that a read does not allocate.
@@ -28,15 +30,19 @@ type Reader struct {
 	full  bool // the last small read filled its memory, so more is probably waiting
 }
 
-// NewReader returns a Reader of nc, which may be a *Conn or any other connection.
-func NewReader(nc net.Conn) *Reader {
-	r := &Reader{nc: nc}
-	socket := nc
-	if c, ok := nc.(*Conn); ok {
-		r.conn = c
-		socket = c.nc
+// NewReader returns a Reader of src: a *Conn, a socket or any other connection.
+func NewReader(src io.Reader) *Reader {
+	r := &Reader{src: src}
+	switch c := src.(type) {
+	case *Conn:
+		r.conn, r.tcp = c, c.tcp
+	case *net.TCPConn:
+		r.tcp = c
 	}
-	if raw := waitable(socket); raw != nil {
+	if r.tcp == nil {
+		return r
+	}
+	if raw := waitable(r.tcp); raw != nil {
 		r.raw = raw
 		r.try = r.tryRead
 	}
@@ -55,7 +61,7 @@ func (r *Reader) Read(p *Pool) (b *Buffer, n int, err error) {
 	}
 	if r.full {
 		b = p.Get()
-		n, err = r.nc.Read(b.Bytes)
+		n, err = r.src.Read(b.Bytes)
 		if n == 0 {
 			p.Put(b)
 			return nil, 0, err
@@ -67,7 +73,7 @@ func (r *Reader) Read(p *Pool) (b *Buffer, n int, err error) {
 	if r.small == nil {
 		r.small = make([]byte, smallRead)
 	}
-	n, err = r.nc.Read(r.small)
+	n, err = r.src.Read(r.small)
 	if n == 0 {
 		return nil, 0, err
 	}

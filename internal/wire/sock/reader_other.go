@@ -8,7 +8,7 @@ import (
 )
 
 // waitable returns nil: there is no way here to wait for bytes without memory to read them into.
-func waitable(net.Conn) syscall.RawConn { return nil }
+func waitable(*net.TCPConn) syscall.RawConn { return nil }
 
 func (r *Reader) readReady(*Pool) (*Buffer, int, error) { panic("sock: no readiness on this system") }
 

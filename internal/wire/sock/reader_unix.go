@@ -10,12 +10,8 @@ import (
 	"syscall"
 )
 
-// waitable returns the socket of nc if it is one that can be waited on without reading.
-func waitable(nc net.Conn) syscall.RawConn {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		return nil
-	}
+// waitable returns the handle by which tcp can be waited on without reading.
+func waitable(tcp *net.TCPConn) syscall.RawConn {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil
@@ -54,7 +50,7 @@ func (r *Reader) tryRead(fd uintptr) bool {
 	case errors.Is(err, syscall.EAGAIN):
 		return false
 	default:
-		r.err = &net.OpError{Op: "read", Net: "tcp", Source: r.nc.LocalAddr(), Addr: r.nc.RemoteAddr(),
+		r.err = &net.OpError{Op: "read", Net: "tcp", Source: r.tcp.LocalAddr(), Addr: r.tcp.RemoteAddr(),
 			Err: os.NewSyscallError("read", err)}
 	}
 	return true
