@@ -156,7 +156,7 @@ func TestPeekedBytesGoFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		result := make(chan Result, 1)
-		go func() { result <- Run(c, b, Options{Splice: splice}) }()
+		go func() { result <- Run(struct{ *sock.Conn }{c}, b, Options{Splice: splice}) }()
 		got, err := io.ReadAll(server)
 		if err != nil || string(got) != want {
 			t.Errorf("splice %v: got %d bytes, want %d (error %v)", splice, len(got), len(want), err)

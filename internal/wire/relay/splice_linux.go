@@ -46,7 +46,8 @@ func (d *direction) splice() (Side, error) {
 	if src == nil || dst == nil {
 		return d.copy()
 	}
-	if c, ok := d.src.(*sock.Conn); ok {
+	if c, ok := d.src.(interface{ Sock() *sock.Conn }); ok {
+		c := c.Sock()
 		for c.Buffered() > 0 {
 			n, err := d.dst.Write(c.Bytes())
 			d.moved += int64(n)
@@ -155,8 +156,8 @@ func socket(s Stream) *net.TCPConn {
 	switch c := s.(type) {
 	case *net.TCPConn:
 		return c
-	case *sock.Conn:
-		return c.TCP()
+	case interface{ Sock() *sock.Conn }:
+		return c.Sock().TCP()
 	}
 	return nil
 }

@@ -105,6 +105,10 @@ func (c *Conn) LocalAddr() net.Addr {
 // NetConn returns the connection below. Bytes that were peeked are not to be read there.
 func (c *Conn) NetConn() net.Conn { return c.nc }
 
+// Sock returns c. A type that embeds a *Conn has this method too, and is then read as the *Conn itself is: without a
+// detour through its Read. One that changes the bytes must hide it, as it must hide io.WriterTo of what it embeds.
+func (c *Conn) Sock() *Conn { return c }
+
 // TCP returns the socket below, nil if it is none.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 

@@ -258,7 +258,7 @@ func TestPeerState(t *testing.T) {
 }
 
 func TestReaderBorrowsOnlyForBytes(t *testing.T) {
-	for _, over := range []string{"tcp", "conn", "pipe"} {
+	for _, over := range []string{"tcp", "conn", "embedded", "pipe"} {
 		t.Run(over, func(t *testing.T) {
 			var client, nc net.Conn
 			switch over {
@@ -276,6 +276,9 @@ func TestReaderBorrowsOnlyForBytes(t *testing.T) {
 					send(t, k, "peeked, ")
 					c.Peek(8)
 				}
+				if over == "embedded" {
+					nc = &struct{ *Conn }{c}
+				}
 			}
 			sent := make([]byte, 300_000)
 			rand.NewChaCha8([32]byte{2}).Read(sent)
@@ -289,6 +292,9 @@ func TestReaderBorrowsOnlyForBytes(t *testing.T) {
 			}()
 			pool := NewPool(8 << 10)
 			r := NewReader(nc)
+			if waits := r.raw != nil; runtime.GOOS == "linux" && waits != (over != "pipe") {
+				t.Errorf("waits without memory: %v", waits)
+			}
 			var got []byte
 			for {
 				b, n, err := r.Read(pool)
@@ -301,7 +307,7 @@ func TestReaderBorrowsOnlyForBytes(t *testing.T) {
 				got = append(got, b.Bytes[:n]...)
 				pool.Put(b)
 			}
-			if over == "conn" {
+			if over == "conn" || over == "embedded" {
 				got = bytes.TrimPrefix(got, []byte("peeked, "))
 			}
 			if !bytes.Equal(got, sent) {

@@ -30,12 +30,13 @@ type Reader struct {
 	full  bool // the last small read filled its memory, so more is probably waiting
 }
 
-// NewReader returns a Reader of src: a *Conn, a socket or any other connection.
+// NewReader returns a Reader of src: a *Conn or what embeds one, a socket, or any other connection.
 func NewReader(src io.Reader) *Reader {
 	r := &Reader{src: src}
 	switch c := src.(type) {
-	case *Conn:
-		r.conn, r.tcp = c, c.tcp
+	case interface{ Sock() *Conn }:
+		r.conn = c.Sock()
+		r.tcp = r.conn.tcp
 	case *net.TCPConn:
 		r.tcp = c
 	}
