@@ -7,28 +7,20 @@ package tunnel
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"sluice/internal/core/fault"
 	"sluice/internal/traffic/balance"
-	"sluice/internal/wire/proxyproto"
 	"sluice/internal/wire/relay"
-	"sluice/internal/wire/sniff"
+	"sluice/internal/wire/sock"
 	"sluice/internal/wire/watch"
 )
 
-const (
-	// handshakeTimeout bounds the TLS handshake with a server, and the answer to a Postgres request for TLS.
-	handshakeTimeout = 10 * time.Second
-	// maxTries bounds how many servers one connection is offered to.
-	maxTries = 8
-)
+// maxTries bounds how many servers one connection is offered to.
+const maxTries = 8
 
 // Options say how the servers of a service are reached.
 type Options struct {
@@ -81,7 +73,8 @@ type Service struct {
 func New(name string, servers []Server, live *Live, o Options) *Service {
 	s := &Service{name: name, live: live, options: o}
 	for _, server := range servers {
-		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: server.Address, Weight: 1, State: &balance.State{}, Target: server})
+		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: server.Address, Weight: 1, State: &balance.State{},
+			Target: newTarget(server, o.TLS)})
 	}
 	return s
 }
@@ -109,6 +102,13 @@ type Client struct {
 	Postgres bool
 }
 
+// gone reports whether nobody waits for a server any more: the client was reset, or its socket was taken away from us. A FIN
+// is no such sign, since the bytes before it may be all that the client had to say.
+func (c *Client) gone() bool {
+	asked, ok := c.Stream.(interface{ PeerState() sock.PeerState })
+	return ok && asked.PeerState() == sock.PeerGone
+}
+
 // Result is what became of a connection.
 type Result struct {
 	// Server is the address that was connected to, or tried last.
@@ -131,12 +131,13 @@ func (s *Service) Serve(c Client) Result {
 	}
 	r := relay.Run(c.Stream, server, relay.Options{Watch: options.Watch, Termination: options.Termination})
 	out := Result{Server: address, In: r.FromA, Out: r.FromB, ByClient: r.By == relay.A, ByServer: r.By == relay.B}
-	if r.Reason == relay.Broken {
-		kind := fault.UpstreamCut
-		if r.By == relay.A {
-			kind = fault.ClientGone
-		}
-		out.Fault = fault.New(kind, "the tunnel broke", r.Err)
+	switch {
+	case r.Reason == relay.Cut:
+		out.Fault = fault.New(fault.ShuttingDown, "the tunnel was cut by us", nil)
+	case r.Reason == relay.Broken && r.By == relay.A:
+		out.Fault = fault.New(fault.ClientGone, "the tunnel broke", r.Err)
+	case r.Reason == relay.Broken:
+		out.Fault = fault.New(fault.UpstreamCut, "the tunnel broke", r.Err)
 	}
 	return out
 }
@@ -152,12 +153,15 @@ func (s *Service) connect(c *Client) (server net.Conn, address string, o *Option
 		if child, ok := e.Target.(*Service); ok {
 			server, address, o, f = child.connect(c)
 		} else {
-			target := e.Target.(Server)
-			address, o = target.Address, &s.options
-			server, f = s.dial(c, target)
+			t := e.Target.(*target)
+			address, o = t.Address, &s.options
+			server, f = s.dial(c, t)
 		}
 		if f == nil {
 			return server, address, o, nil
+		}
+		if c.gone() {
+			return nil, address, o, fault.New(fault.ClientGone, "the client left while a server was sought", f)
 		}
 		tried.Add(e)
 	}
@@ -165,85 +169,4 @@ func (s *Service) connect(c *Client) (server net.Conn, address string, o *Option
 		f = fault.New(fault.NoServer, "the service "+s.name+" has no server", nil)
 	}
 	return nil, address, o, f
-}
-
-// dial connects to one server as far as the client's first byte.
-func (s *Service) dial(c *Client, target Server) (net.Conn, *fault.Fault) {
-	ctx := context.Background()
-	if t := s.options.DialTimeout; t > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t)
-		defer cancel()
-	}
-	dial := s.options.Dial
-	if dial == nil {
-		d := net.Dialer{KeepAlive: s.options.KeepAlive}
-		dial = d.DialContext
-	}
-	conn, err := dial(ctx, "tcp", target.Address)
-	if err != nil {
-		kind := fault.DialFailed
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-			kind = fault.DialTimeout
-		}
-		return nil, fault.New(kind, "dial "+target.Address, err).WithRetry(fault.Always)
-	}
-	if v := s.options.ProxyVersion; v != 0 {
-		if _, err := conn.Write(proxyproto.Append(nil, v, c.Peer, c.Local)); err != nil {
-			conn.Close()
-			return nil, fault.New(fault.UpstreamClosed, "PROXY header to "+target.Address, err)
-		}
-	}
-	if c.Postgres {
-		if err := askPostgres(conn); err != nil {
-			conn.Close()
-			return nil, fault.New(fault.UpstreamProtocol, "Postgres at "+target.Address, err)
-		}
-	}
-	if target.TLS {
-		return s.encrypt(conn, target.Address)
-	}
-	return conn, nil
-}
-
-// encrypt does the TLS handshake with a server.
-func (s *Service) encrypt(conn net.Conn, address string) (net.Conn, *fault.Fault) {
-	config := s.options.TLS
-	if config == nil {
-		config = &tls.Config{}
-	}
-	if config.ServerName == "" {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			host = address
-		}
-		config = config.Clone()
-		config.ServerName = host
-	}
-	t := tls.Client(conn, config)
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	if err := t.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, fault.New(fault.UpstreamTLS, "TLS handshake with "+address, err)
-	}
-	return t, nil
-}
-
-// askPostgres repeats the client's request for TLS, which the entry point has answered already.
-func askPostgres(conn net.Conn) error {
-	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return err
-	}
-	if _, err := conn.Write([]byte(sniff.PostgresSSLRequest)); err != nil {
-		return err
-	}
-	var answer [1]byte
-	if _, err := conn.Read(answer[:]); err != nil {
-		return fmt.Errorf("answer to the request for TLS: %w", err)
-	}
-	if answer[0] != 'S' {
-		return fmt.Errorf("the server refused TLS with %q", answer[0])
-	}
-	return conn.SetDeadline(time.Time{})
 }
