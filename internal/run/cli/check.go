@@ -1,39 +1,24 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 
 	"sluice/internal/core/diag"
-	"sluice/internal/core/dynamic"
-	"sluice/internal/core/plan"
-	"sluice/internal/core/static"
 	"sluice/internal/intake/decode"
-	"sluice/internal/intake/file"
-	"sluice/internal/run/engine"
 )
-
-// checking is one run of the check command.
-type checking struct {
-	json      bool
-	static    *static.Config
-	snapshots []dynamic.Snapshot
-	findings  diag.List
-}
 
 // runCheck prints what is wrong with configuration. With files it looks at those, without any it looks at what a start
 // with the same flags, environment and default files would use.
 func runCheck(p *Process, args []string) int {
-	c := &checking{}
+	c := &configuration{}
+	asJSON := false
 	var flags, files []string
 	for _, a := range args {
 		switch {
 		case a == "--json":
-			c.json = true
+			asJSON = true
 		case strings.HasPrefix(a, "-"):
 			flags = append(flags, a)
 		default:
@@ -44,109 +29,28 @@ func runCheck(p *Process, args []string) int {
 		p.errorf("check: %v", err)
 		return exitUsage
 	}
-	b := plan.Build(nil, c.static, c.snapshots)
-	c.findings = append(c.findings, b.Findings...)
-	c.findings = append(c.findings, engine.Validate(b)...)
-	c.findings.Sort()
-	c.findings = slices.Compact(c.findings)
-	c.print(p)
+	c.plan()
+	if asJSON {
+		printJSON(p, struct {
+			Findings diag.List `json:"findings"`
+		}{append(diag.List{}, c.findings...)})
+	} else {
+		c.print(p)
+	}
 	if c.findings.Has(diag.Error) {
 		return exitFindings
 	}
 	return exitFine
 }
 
-// read collects the static and dynamic side.
-func (c *checking) read(p *Process, flags, files []string) error {
-	if len(files) == 0 {
-		written, sources, findings := decode.LoadStatic(flags, p.Environ, decode.ReadFile)
-		c.findings = append(c.findings, findings...)
-		c.findings = append(c.findings, static.Validate(written, sources.Where)...)
-		c.static = static.Effective(written)
-		if f := c.static.Providers.File; f != nil {
-			c.snapshots = append(c.snapshots, readFiles(*f))
-		}
-		return nil
-	}
-	if len(flags) > 0 {
-		written, where, findings := decode.StaticFromFlags(flags, &decode.Files{Read: decode.ReadMaterial})
-		c.findings = append(c.findings, findings...)
-		c.findings = append(c.findings, static.Validate(written, where)...)
-		c.static = static.Effective(written)
-	}
-	snapshot := dynamic.Snapshot{Provider: file.Name}
-	for _, name := range files {
-		info, err := os.Stat(name)
-		if err != nil {
-			return err
-		}
-		if info.IsDir() {
-			snapshot.Fragments = append(snapshot.Fragments, readFiles(static.File{Directory: name}).Fragments...)
-			continue
-		}
-		if _, ok := decode.FormatOf(name); !ok {
-			return fmt.Errorf("unsupported file extension: %s", name)
-		}
-		if isDynamic := c.staticSide(name); isDynamic {
-			snapshot.Fragments = append(snapshot.Fragments, readFiles(static.File{Filename: name}).Fragments...)
-		}
-	}
-	c.snapshots = append(c.snapshots, snapshot)
-	return nil
-}
-
-// readFiles reads what the file provider would read, once.
-func readFiles(f static.File) dynamic.Snapshot {
-	f.Watch = false
-	var out dynamic.Snapshot
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	p := file.New(f, nil)
-	// Run ends by the cancelled context; what went wrong stands in the findings.
-	_ = p.Run(ctx, func(s dynamic.Snapshot) {
-		out = s
-		cancel()
-	})
-	out.Provider = file.Name
-	return out
-}
-
-// staticSide reads the static side of a file, if it has one, and reports whether the file has a dynamic side as well (or
-// nothing that is known, so that reading it as dynamic configuration says what is wrong).
-func (c *checking) staticSide(path string) (isDynamic bool) {
-	data, err := decode.ReadFile(path)
-	if err != nil {
-		return true // reading it again says why not
-	}
-	format, _ := decode.FormatOf(path)
-	doc, err := decode.File(path, data, format)
-	if err != nil {
-		return true
-	}
-	isStatic, isDynamic := doc.Sides()
-	if isStatic {
-		written, findings := doc.Static(&decode.Files{Read: decode.ReadMaterial})
-		c.findings = append(c.findings, findings...)
-		c.findings = append(c.findings, static.Validate(written, doc)...)
-		c.static = static.Effective(written)
-	}
-	return isDynamic || !isStatic
-}
-
-func (c *checking) print(p *Process) {
-	if c.json {
-		out, err := json.MarshalIndent(struct {
-			Findings diag.List `json:"findings"`
-		}{append(diag.List{}, c.findings...)}, "", "  ")
-		if err != nil {
-			p.errorf("check: %v", err)
-			return
-		}
-		fmt.Fprintf(p.Stdout, "%s\n", out)
-		return
-	}
+// print writes the findings for people: each on one line, and below it the line of the file that it is about.
+func (c *configuration) print(p *Process) {
+	files := map[string][]string{}
 	for _, f := range c.findings {
 		fmt.Fprintln(p.Stdout, f)
+		if line, mark := excerpt(files, f.Place); line != "" {
+			fmt.Fprintf(p.Stdout, "    %s\n    %s\n", line, mark)
+		}
 	}
 	if len(c.findings) == 0 {
 		fmt.Fprintln(p.Stdout, "no findings")
@@ -154,4 +58,54 @@ func (c *checking) print(p *Process) {
 	}
 	fmt.Fprintf(p.Stdout, "%d errors, %d warnings, %d remarks\n", c.findings.Count(diag.Error), c.findings.Count(diag.Warning),
 		c.findings.Count(diag.Info))
+}
+
+// maxExcerpt is how much of a line is shown, in characters.
+const maxExcerpt = 120
+
+// excerpt returns the line of a place and a line with a caret under its column; empty where there is none to show.
+func excerpt(files map[string][]string, place diag.Place) (line, mark string) {
+	if place.Line == 0 || place.Col == 0 {
+		return "", ""
+	}
+	lines, read := files[place.Source]
+	if !read {
+		if data, err := decode.ReadFile(place.Source); err == nil {
+			lines = strings.Split(string(data), "\n")
+		}
+		files[place.Source] = lines
+	}
+	if place.Line > len(lines) {
+		return "", ""
+	}
+	text := strings.TrimRight(lines[place.Line-1], "\r")
+	if place.Col > len(text)+1 {
+		return "", ""
+	}
+	// Columns count bytes; the caret counts characters, and a tab is as wide as one.
+	before := []rune(diag.Escape(strings.ReplaceAll(text[:place.Col-1], "\t", " ")))
+	after := []rune(diag.Escape(strings.ReplaceAll(text[place.Col-1:], "\t", " ")))
+	for len(before) > 0 && before[0] == ' ' {
+		before = before[1:]
+	}
+	if len(before) > maxExcerpt/2 {
+		before = before[len(before)-maxExcerpt/2:]
+	}
+	if rest := maxExcerpt - len(before); len(after) > rest {
+		after = after[:rest]
+	}
+	if len(after) == 0 {
+		return "", ""
+	}
+	return string(before) + string(after), strings.Repeat(" ", len(before)) + "^"
+}
+
+// printJSON writes a result for programs.
+func printJSON(p *Process, v any) {
+	out, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		p.errorf("%v", err)
+		return
+	}
+	fmt.Fprintf(p.Stdout, "%s\n", out)
 }

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/plan"
+	"sluice/internal/core/static"
+	"sluice/internal/intake/decode"
+	"sluice/internal/intake/file"
+	"sluice/internal/run/engine"
+)
+
+// configuration is what check and explain look at.
+type configuration struct {
+	static    *static.Config
+	snapshots []dynamic.Snapshot
+	findings  diag.List
+}
+
+// plan builds the plan of what was read. refused are the findings about what the engine would not build; all findings,
+// these included, are then in c, sorted.
+func (c *configuration) plan() (built *plan.Plan, refused diag.List) {
+	built = plan.Build(nil, c.static, c.snapshots)
+	refused = engine.Validate(built)
+	c.findings = append(c.findings, built.Findings...)
+	c.findings = append(c.findings, refused...)
+	c.findings.Sort()
+	c.findings = slices.Compact(c.findings)
+	return built, refused
+}
+
+// read collects the static and dynamic side.
+func (c *configuration) read(p *Process, flags, files []string) error {
+	if len(files) == 0 {
+		written, sources, findings := decode.LoadStatic(flags, p.Environ, decode.ReadFile)
+		c.findings = append(c.findings, findings...)
+		c.findings = append(c.findings, static.Validate(written, sources.Where)...)
+		c.static = static.Effective(written)
+		if f := c.static.Providers.File; f != nil {
+			c.snapshots = append(c.snapshots, readFiles(*f))
+		}
+		return nil
+	}
+	if len(flags) > 0 {
+		written, where, findings := decode.StaticFromFlags(flags, &decode.Files{Read: decode.ReadMaterial})
+		c.findings = append(c.findings, findings...)
+		c.findings = append(c.findings, static.Validate(written, where)...)
+		c.static = static.Effective(written)
+	}
+	snapshot := dynamic.Snapshot{Provider: file.Name}
+	for _, name := range files {
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			snapshot.Fragments = append(snapshot.Fragments, readFiles(static.File{Directory: name}).Fragments...)
+			continue
+		}
+		if _, ok := decode.FormatOf(name); !ok {
+			return fmt.Errorf("unsupported file extension: %s", name)
+		}
+		if isDynamic := c.staticSide(name); isDynamic {
+			snapshot.Fragments = append(snapshot.Fragments, readFiles(static.File{Filename: name}).Fragments...)
+		}
+	}
+	c.snapshots = append(c.snapshots, snapshot)
+	return nil
+}
+
+// readFiles reads what the file provider would read, once.
+func readFiles(f static.File) dynamic.Snapshot {
+	f.Watch = false
+	var out dynamic.Snapshot
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p := file.New(f, nil)
+	// Run ends by the cancelled context; what went wrong stands in the findings.
+	_ = p.Run(ctx, func(s dynamic.Snapshot) {
+		out = s
+		cancel()
+	})
+	out.Provider = file.Name
+	return out
+}
+
+// staticSide reads the static side of a file, if it has one, and reports whether the file has a dynamic side as well (or
+// nothing that is known, so that reading it as dynamic configuration says what is wrong).
+func (c *configuration) staticSide(path string) (isDynamic bool) {
+	data, err := decode.ReadFile(path)
+	if err != nil {
+		return true // reading it again says why not
+	}
+	format, _ := decode.FormatOf(path)
+	doc, err := decode.File(path, data, format)
+	if err != nil {
+		return true
+	}
+	isStatic, isDynamic := doc.Sides()
+	if isStatic {
+		written, findings := doc.Static(&decode.Files{Read: decode.ReadMaterial})
+		c.findings = append(c.findings, findings...)
+		c.findings = append(c.findings, static.Validate(written, doc)...)
+		c.static = static.Effective(written)
+	}
+	return isDynamic || !isStatic
+}

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/explain"
+)
+
+// maxCandidates is how many losing routers are printed for people; --json has all of them.
+const maxCandidates = 40
+
+// runExplain says what would become of a request or connection. Configuration is read as check reads it.
+func runExplain(p *Process, args []string) int {
+	var flags, files, headers []string
+	var target, method, client, entryPoint string
+	asJSON := false
+	own := map[string]*string{"--method": &method, "--client-ip": &client, "--entrypoint": &entryPoint}
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		name, value, hasValue := strings.Cut(a, "=")
+		into := own[name]
+		switch {
+		case a == "--json":
+			asJSON = true
+		case into != nil || name == "--header":
+			if !hasValue {
+				if i++; i == len(args) {
+					p.errorf("explain: %s needs a value", name)
+					return exitUsage
+				}
+				value = args[i]
+			}
+			if into != nil {
+				*into = value
+			} else {
+				headers = append(headers, value)
+			}
+		case strings.HasPrefix(a, "-"):
+			flags = append(flags, a)
+		case strings.Contains(a, "://") && target == "":
+			target = a
+		default:
+			files = append(files, a)
+		}
+	}
+	q, err := question(target, method, client, entryPoint, headers)
+	if err != nil {
+		p.errorf("explain: %v", err)
+		return exitUsage
+	}
+	c := &configuration{}
+	if err := c.read(p, flags, files); err != nil {
+		p.errorf("explain: %v", err)
+		return exitUsage
+	}
+	built, refused := c.plan()
+	answer := explain.Ask(built, q, refused)
+	if built.HTTP.Routers == nil || len(answer.Ways) == 0 {
+		// Nothing was read that could be asked: what stood in the way is the cause.
+		for _, f := range c.findings {
+			if f.Severity == diag.Error {
+				answer.Cause += "; " + f.String()
+				break
+			}
+		}
+	}
+	if asJSON {
+		printJSON(p, answer)
+		return exitFine
+	}
+	printAnswer(p.Stdout, answer)
+	return exitFine
+}
+
+func question(target, method, client, entryPoint string, headers []string) (*explain.Question, error) {
+	if target == "" {
+		return nil, fmt.Errorf("no URL is given: write it as https://host/path or tcp://host:port?sni=name")
+	}
+	q, err := explain.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	if method != "" {
+		q.Method = method
+	}
+	q.EntryPoint = entryPoint
+	if client != "" {
+		if q.Client, err = netip.ParseAddr(client); err != nil {
+			return nil, fmt.Errorf("--client-ip: %q is not an IP address", client)
+		}
+	}
+	for _, h := range headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return nil, fmt.Errorf("--header: %q is not of the form \"Name: value\"", h)
+		}
+		q.SetHeader(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return q, nil
+}
+
+// printAnswer writes an answer for people. Names and rules are foreign text, so no control character goes out.
+func printAnswer(w io.Writer, a *explain.Answer) {
+	line := func(format string, args ...any) { fmt.Fprintln(w, diag.Escape(fmt.Sprintf(format, args...))) }
+	line("%s", a.Cause)
+	if a.Assumed != "" {
+		line("assumed: %s", a.Assumed)
+	}
+	for _, way := range a.Ways {
+		fmt.Fprintln(w)
+		line("entry point %s", way.EntryPoint)
+		if len(a.Ways) > 1 {
+			line("  %s", way.Cause)
+		}
+		line("  connection: %s (%s)", way.Decision, way.Reason)
+		if way.TLSOptions != "" {
+			line("  TLS options: %s", way.TLSOptions)
+		}
+		if way.Challenge != "" {
+			line("  challenge: %s", way.Challenge)
+		}
+		printCandidates(line, way)
+		if r := way.Router; r != nil {
+			printChosen(line, r)
+		}
+		if way.Status != 0 {
+			location := ""
+			if way.Location != "" {
+				location = " " + way.Location
+			}
+			line("  answer: %d%s", way.Status, location)
+		}
+	}
+}
+
+func printCandidates(line func(string, ...any), way *explain.Way) {
+	if len(way.Candidates) == 0 {
+		line("  candidates: none")
+		return
+	}
+	line("  candidates, in the order in which they are asked:")
+	printed := 0
+	for _, c := range way.Candidates {
+		mark := "   "
+		if way.Router != nil && way.Router.Name == c.Router {
+			mark = "-> "
+		} else if printed++; printed > maxCandidates {
+			continue
+		}
+		line("  %s%s, priority %d: %s", mark, c.Router, c.Priority, c.Rule)
+		switch {
+		case c.Matches:
+			line("       matches")
+		default:
+			for _, m := range c.Misses {
+				not := ""
+				if m.Negated {
+					not = "not "
+				}
+				line("       wants %s%s, saw %q", not, m.Matcher, m.Saw)
+			}
+		}
+	}
+	if printed > maxCandidates {
+		line("     and %d more (--json lists them)", printed-maxCandidates)
+	}
+}
+
+func printChosen(line func(string, ...any), r *explain.Chosen) {
+	line("  router %s: %s", r.Name, r.Status)
+	if r.Place != "" {
+		line("    written in %s", r.Place)
+	}
+	for _, reason := range r.Reasons {
+		line("    %s", reason)
+	}
+	for _, m := range r.Middlewares {
+		effect := ""
+		if m.Effect != "" {
+			effect = ": " + m.Effect
+		}
+		line("    middleware %s (%s)%s", m.Name, m.Kind, effect)
+	}
+	if r.Service != "" {
+		line("    service %s (%s)", r.Service, r.ServiceKind)
+	}
+	for _, s := range r.Servers {
+		line("      server %s", s)
+	}
+}
