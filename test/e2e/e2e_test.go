@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package e2e tests the real binary with real programs around it: nginx as a virtual machine with a certificate of its own,
 // certbot as that machine's ACME client, an ACME test server, curl, openssl and a browser as clients.
 //
@@ -114,7 +116,7 @@ func start(t *testing.T, env []string, path string, args ...string) *daemon {
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = d, d
 	d.cmd.WaitDelay = time.Second
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	d.cmd.SysProcAttr = ownGroup()
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
