@@ -127,8 +127,8 @@ func (k *conn) await() bool {
 	}
 	if k.served > 0 {
 		k.state.Store(connIdle)
-		if k.s.draining.Load() {
-			return false
+		if k.s.draining.Load() && k.state.CompareAndSwap(connIdle, connSent) {
+			k.c.SetReadDeadline(past) // Drain looked before we were idle
 		}
 	}
 	b, n, err := k.reader.Read(heads)
@@ -137,6 +137,11 @@ func (k *conn) await() bool {
 		// Drain has just told us to end. If the client was faster it still gets its answer.
 		k.s.lockstep()
 		k.state.Store(connBusy)
+		if !some {
+			k.c.SetReadDeadline(time.Now().Add(lastLook))
+			b, n, err = k.reader.Read(heads)
+			some = err == nil
+		}
 		k.c.SetReadDeadline(time.Time{})
 	}
 	if some {

@@ -128,3 +128,91 @@ func FuzzChunkedBody(f *testing.F) {
 		}
 	})
 }
+
+// scriptConn delivers bytes in two pieces and takes what is written.
+type scriptConn struct {
+	loopConn
+	pieces [][]byte
+	out    bytes.Buffer
+}
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	for len(c.pieces) > 0 && len(c.pieces[0]) == 0 {
+		c.pieces = c.pieces[1:]
+	}
+	if len(c.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.pieces[0])
+	c.pieces[0] = c.pieces[0][n:]
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// FuzzServe: whatever a client sends, it gets well-formed answers, none behind one that closes, and never more than
+// there were requests; how the bytes were cut does not matter.
+func FuzzServe(f *testing.F) {
+	for _, s := range []string{smallRequest, smallRequest + smallRequest, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+		"POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+		"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nabHEAD / HTTP/1.1\r\nHost: a\r\n\r\n", upgradeRequest + "frames"} {
+		f.Add([]byte(s), uint16(len(s)/2))
+	}
+	var calls int
+	s := loopServer(func(x *httpmsg.Exchange) error {
+		calls++
+		if x.Req.Path.Is("/unread") {
+			return hello(x)
+		}
+		return echo(x)
+	})
+	s.Timeouts = Timeouts{Stall: -1}
+	s.Watch.Start()
+	f.Cleanup(s.Watch.Stop)
+	serve := func(pieces ...[]byte) (string, int) {
+		calls = 0
+		c := &scriptConn{pieces: pieces}
+		s.ServeConn(c, Session{})
+		return c.out.String(), calls
+	}
+	f.Fuzz(func(t *testing.T, in []byte, split uint16) {
+		whole, n := serve(append([]byte(nil), in...))
+		at := min(int(split), len(in))
+		if got, m := serve(append([]byte(nil), in[:at]...), append([]byte(nil), in[at:]...)); m != n || strip(got) != strip(whole) {
+			t.Fatalf("split at %d: %q, in one piece %q", at, got, whole)
+		}
+		if upper := bytes.ToUpper(in); bytes.Contains(upper, []byte("HEAD")) {
+			return // an answer to HEAD cannot be read without knowing that it is one
+		}
+		r := bufio.NewReader(strings.NewReader(whole))
+		for closed := false; ; {
+			if _, err := r.Peek(1); err != nil {
+				return
+			}
+			if closed {
+				t.Fatalf("%q: bytes behind a closing answer in %q", in, whole)
+			}
+			res, err := http.ReadResponse(r, &http.Request{Method: "GET"})
+			if err != nil {
+				t.Fatalf("%q: answer %q: %v", in, whole, err)
+			}
+			if _, err := io.Copy(io.Discard, res.Body); err != nil {
+				t.Fatalf("%q: answer %q: %v", in, whole, err)
+			}
+			closed = res.Close
+		}
+	})
+}
+
+// strip takes out what may differ: the date, and a 100 that was not needed when the body came along.
+func strip(s string) string {
+	s = strings.ReplaceAll(s, "HTTP/1.1 100 Continue\r\n\r\n", "")
+	var b strings.Builder
+	for _, line := range strings.SplitAfter(s, "\r\n") {
+		if !strings.HasPrefix(line, "Date: ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}

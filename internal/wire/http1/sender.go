@@ -95,12 +95,19 @@ func (s *sender) ends(x *httpmsg.Exchange) bool {
 	case body.framing == noBody:
 		return false
 	case body.started.Load():
-		return false // whoever reads it may still be at it; nextMessage sees how it ended
+		// Whoever reads it may still be at it; nextMessage sees how it ended. Only after a fault of its own there is
+		// no next message for certain, and the client is told so.
+		return ofBody(x.Facts.Err)
 	}
 	if x.Req.Continue && !s.continued && body.behind != 0 {
 		return true // whether the body will come is unknown (RFC 9110 section 10.1.1)
 	}
 	return body.behind > drainBytes
+}
+
+// ofBody reports whether f is what became of a request's body.
+func ofBody(f *fault.Fault) bool {
+	return f != nil && (f.Kind == fault.BadRequest || f.Kind == fault.BodyCut || f.Kind == fault.BodyStalled)
 }
 
 // Head implements httpmsg.Outlet.

@@ -84,6 +84,7 @@ const (
 	drainTime      = 5 * time.Second
 	lingerTime     = 2 * time.Second       // after an answer to a message that was not read to its end
 	lingerShort    = 20 * time.Millisecond // after a client was too slow: what it has sent already
+	lastLook       = 5 * time.Millisecond  // for a request that crossed with Drain
 	bodyProgress   = 1 << 10               // bytes of a body that count as progress
 	defaultStall   = 60 * time.Second
 )

@@ -304,6 +304,24 @@ func TestSendEndsConnection(t *testing.T) {
 		fresh.closed()
 		eventually(t, "all are gone", func() bool { return s.Open() == 0 })
 	})
+	t.Run("Drain loses no request that was sent before it", func(t *testing.T) {
+		s := serve(t, hello)
+		var all []*client
+		for range 100 {
+			c := s.dial()
+			c.send(get).receive("GET")
+			all = append(all, c)
+		}
+		for _, c := range all {
+			c.send(get)
+		}
+		s.Drain()
+		for i, c := range all {
+			if a := c.receive("GET"); a.StatusCode != 200 {
+				t.Errorf("connection %d: got %+v", i, a.Response)
+			}
+		}
+	})
 	t.Run("Cut", func(t *testing.T) {
 		b := newSource()
 		s := serve(t, answering(200, -1, func() *source { return b }))
