@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"strings"
 	"testing"
 
 	"sluice/internal/wire/httpmsg"
@@ -136,4 +137,29 @@ func TestStickyAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// FuzzStickyLookup reads foreign Cookie fields: no panic, and an endpoint is found only by one of its own values.
+func FuzzStickyLookup(f *testing.F) {
+	for _, s := range []string{"", "lb", "lb=", "lb=cc3dd0c247d6ff41", `a=b; lb="cc3dd0c247d6ff41"; lb=x`, "lb=" + urlB, ";;=;lb==", `lb="`} {
+		f.Add(s)
+	}
+	s, list := stickyPair(CookieOptions{Name: "lb"})
+	f.Fuzz(func(t *testing.T, cookie string) {
+		x := new(httpmsg.Exchange)
+		x.Req.Header.Add("Cookie", cookie)
+		e, _ := s.Lookup(x)
+		if e == nil {
+			return
+		}
+		for _, known := range list {
+			old := fnv1(known.Key)
+			for _, v := range []string{known.Key, old, fnv1(old), s.table.Load().byKey[known.Key].current} {
+				if e == known && strings.Contains(cookie, v) {
+					return
+				}
+			}
+		}
+		t.Errorf("%q found %s", cookie, e.Key)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -341,4 +342,55 @@ func TestServerKilledUPS14(t *testing.T) {
 	if failed.Load() > 4 || served.Load() < 196 {
 		t.Errorf("%d failed, %d served", failed.Load(), served.Load())
 	}
+}
+
+// UPS-01: a server that closes kept connections at any moment it likes costs no idempotent request.
+func TestRandomClosesUPS01(t *testing.T) {
+	peer := testkit.Listen(t, func(c *testkit.PeerConn, n int) {
+		r := rand.New(rand.NewPCG(uint64(n), 1))
+		for {
+			if _, err := c.ReadUntil("\r\n\r\n"); err != nil {
+				return
+			}
+			io.WriteString(c, reply("ok"))
+			switch r.IntN(6) {
+			case 0:
+				return // while idle
+			case 1:
+				c.ReadUntil("\r\n\r\n") // upon the next request
+				return
+			case 2:
+				c.ReadUntil("HTTP") // in the middle of it
+				c.Conn.(*net.TCPConn).SetLinger(0)
+				return
+			}
+		}
+	})
+	f := newFront(t, config(peer.Addr), upstream.Defaults())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			conn, err := net.Dial("tcp", f.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			for i := range 250 {
+				io.WriteString(conn, get)
+				res, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(res.Body)
+				if res.StatusCode != 200 || string(body) != "ok" || err != nil {
+					t.Errorf("request %d: %d %q %v", i, res.StatusCode, body, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
