@@ -105,9 +105,10 @@ func (s *sender) ends(x *httpmsg.Exchange) bool {
 	return body.behind > drainBytes
 }
 
-// ofBody reports whether f is what became of a request's body.
-func ofBody(f *fault.Fault) bool {
-	return f != nil && (f.Kind == fault.BadRequest || f.Kind == fault.BodyCut || f.Kind == fault.BodyStalled)
+// ofBody reports whether err is what became of a request's body.
+func ofBody(err error) bool {
+	f, ok := err.(*fault.Fault)
+	return ok && (f.Kind == fault.BadRequest || f.Kind == fault.BodyCut || f.Kind == fault.BodyStalled)
 }
 
 // Head implements httpmsg.Outlet.

@@ -107,7 +107,7 @@ func TestServeFRM20(t *testing.T) {
 			c := s.dial().send(in)
 			c.CloseWrite()
 			a := c.receive("POST")
-			if a.StatusCode != 400 || a.Header.Get("Sluice-Error") != "BODY-CUT" {
+			if a.StatusCode != 400 || !a.Close || a.Header.Get("Sluice-Error") != "BODY-CUT" {
 				t.Errorf("got %+v", a.Response)
 			}
 			c.closed()
@@ -185,7 +185,7 @@ func TestServeFRM24(t *testing.T) {
 		t.Errorf("got %q", a.body)
 	}
 	c := s.dial().send("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-	if a := c.receive("GET"); a.StatusCode != 408 || a.Header.Get("Sluice-Error") != "BODY-STALLED" {
+	if a := c.receive("GET"); a.StatusCode != 408 || !a.Close || a.Header.Get("Sluice-Error") != "BODY-STALLED" {
 		t.Errorf("got %+v", a.Response)
 	}
 	c.closed()
