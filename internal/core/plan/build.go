@@ -107,6 +107,7 @@ func Build(previous *Plan, st *static.Config, snapshots []dynamic.Snapshot) *Pla
 	b.buildTCPRouters()
 	b.checkServers()
 	b.buildEntryPoints()
+	b.lints()
 	b.gather()
 	b.plan.serial = b.serial
 	return b.plan

@@ -173,6 +173,8 @@ type parsed struct {
 	syntax   rule.Syntax
 	rule     *rule.Rule
 	problems []rule.Problem
+	// clauses are the alternatives of the rule, for the lints.
+	clauses []clause
 }
 
 // of returns p if it is the reading of text already, else a new reading. p may be nil.
@@ -183,8 +185,9 @@ func (p *parsed) of(text string, syntax rule.Syntax, layer rule.Layer) *parsed {
 	r, problems := rule.Parse(text, syntax, layer)
 	if r != nil {
 		problems = append(problems, rule.Lint(r)...)
+		return &parsed{text, syntax, r, problems, clausesOf(r)}
 	}
-	return &parsed{text, syntax, r, problems}
+	return &parsed{text, syntax, nil, problems, nil}
 }
 
 func (p *parsed) report(n *Node) {
