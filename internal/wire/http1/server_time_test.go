@@ -53,7 +53,8 @@ func TestTimeTCP02(t *testing.T) {
 
 // TCP-03: a body that drips ends, too; one that keeps the rate does not.
 func TestTimeTCP03(t *testing.T) {
-	s := serve(t, echo, func(s *Server) { s.Timeouts.Read = 200 * time.Millisecond })
+	t.Parallel()
+	s := serve(t, echo, func(s *Server) { s.Timeouts.Read = time.Second })
 	drip := func(size, pieces int, pause time.Duration) (answer, *client) {
 		c := s.dial().send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size*pieces))
 		go func() {
@@ -71,7 +72,7 @@ func TestTimeTCP03(t *testing.T) {
 	} else {
 		c.Close()
 	}
-	if a, _ := drip(2048, 20, 25*time.Millisecond); a.StatusCode != 200 {
+	if a, _ := drip(2048, 60, 25*time.Millisecond); a.StatusCode != 200 {
 		t.Errorf("steady: got %+v", a.Response)
 	}
 }
@@ -173,6 +174,7 @@ func TestClientGone(t *testing.T) {
 
 // TCP-05: a FIN behind the request does not end a response that has begun.
 func TestClientFinishedTCP05(t *testing.T) {
+	t.Parallel()
 	b := newSource("abc")
 	s := serve(t, answering(200, -1, func() *source { return b }))
 	conn := s.dial().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
