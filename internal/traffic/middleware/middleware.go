@@ -23,8 +23,11 @@ type Env struct {
 	Router string
 	// Service answers requests of the middleware's own, such as for error pages; nil for kinds that have none.
 	Service httpmsg.Handler
-	// State keeps what must outlive changes of the configuration, see State.
+	// State keeps what must outlive changes of the configuration, see State. nil keeps nothing.
 	State *State
+	// ReadFile reads a file that an option names and that intake does not read, such as usersFile; it bounds the size. Only
+	// Build calls it. nil: such options are refused.
+	ReadFile func(path string) ([]byte, error)
 	// Log takes what operators should know.
 	Log *slog.Logger
 }
@@ -43,11 +46,44 @@ type Kind struct {
 // Kinds is a build table. A chain is no row: it is resolved before anything is built.
 type Kinds []Kind
 
-// Light returns the rows of this package. The engine adds those of the packages below.
+// Light returns the rows of this package. The engine adds those of the packages below. Their Build refuses by itself what
+// Check finds wrong.
 func Light() Kinds {
-	return Kinds{
+	kinds := Kinds{
+		{"addPrefix", checkAddPrefix, buildAddPrefix},
+		{"redirectRegex", checkRedirectRegex, buildRedirectRegex},
 		{"redirectScheme", checkRedirectScheme, buildRedirectScheme},
+		{"replacePath", checkReplacePath, buildReplacePath},
+		{"replacePathRegex", checkReplacePathRegex, buildReplacePathRegex},
+		{"stripPrefix", checkStripPrefix, buildStripPrefix},
+		{"stripPrefixRegex", checkStripPrefixRegex, buildStripPrefixRegex},
 	}
+	for i := range kinds {
+		kinds[i] = kinds[i].guarded()
+	}
+	return kinds
+}
+
+// guarded returns the row with a Build that asks Check first.
+func (k Kind) guarded() Kind {
+	build := k.Build
+	k.Build = func(c *dynamic.Middleware, env Env, next httpmsg.Handler) (httpmsg.Handler, error) {
+		if err := Refusal(k.Check(c)); err != nil {
+			return nil, err
+		}
+		return build(c, env, next)
+	}
+	return k
+}
+
+// Refusal returns the first finding of severity error as an error, nil when there is none.
+func Refusal(l diag.List) error {
+	for _, f := range l {
+		if f.Severity == diag.Error {
+			return fmt.Errorf("%s: %s", f.Key, f.Message)
+		}
+	}
+	return nil
 }
 
 // Lookup returns the row of a kind, and whether there is one.
@@ -73,4 +109,17 @@ func (k Kinds) Validate(name string, c *dynamic.Middleware) diag.List {
 // Bad is the finding for a value that cannot be used; key is the path below the middleware.
 func Bad(key, message, hint string) diag.Finding {
 	return diag.Finding{Severity: diag.Error, Key: key, Code: "BAD-VALUE", Message: message, Hint: hint}
+}
+
+// Odd is the finding for a value that is used and probably does not do what its author meant.
+func Odd(key, message, hint string) diag.Finding {
+	return diag.Finding{Severity: diag.Warning, Key: key, Code: "ODD-VALUE", Message: message, Hint: hint}
+}
+
+// live returns the value that env keeps under key over changes of the configuration.
+func live[T any](env Env, key string, make func() T) T {
+	if env.State == nil {
+		return make()
+	}
+	return env.State.Keep(key, func() any { return make() }).(T)
 }

@@ -22,11 +22,24 @@ func checkRedirectScheme(c *dynamic.Middleware) diag.List {
 	r := c.RedirectScheme
 	if r.Scheme == "" {
 		l.Add(Bad("redirectScheme.scheme", "you must provide a target scheme", "use https"))
+	} else if !isScheme(r.Scheme) {
+		l.Add(Bad("redirectScheme.scheme", strconv.Quote(r.Scheme)+" is not a scheme", "use https"))
 	}
 	if n, err := strconv.Atoi(r.Port); r.Port != "" && (err != nil || n < 1 || n > 65535) {
 		l.Add(Bad("redirectScheme.port", strconv.Quote(r.Port)+" is not a port", ""))
 	}
 	return l
+}
+
+// isScheme reports whether s is a URI scheme (RFC 3986 section 3.1).
+func isScheme(s string) bool {
+	for i, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.')) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 func buildRedirectScheme(c *dynamic.Middleware, _ Env, next httpmsg.Handler) (httpmsg.Handler, error) {
