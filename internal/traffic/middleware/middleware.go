@@ -51,6 +51,8 @@ type Kinds []Kind
 func Light() Kinds {
 	kinds := Kinds{
 		{"addPrefix", checkAddPrefix, buildAddPrefix},
+		{"ipAllowList", checkIPAllowList, buildIPAllowList},
+		{"ipWhiteList", checkIPWhiteList, buildIPWhiteList},
 		{"redirectRegex", checkRedirectRegex, buildRedirectRegex},
 		{"redirectScheme", checkRedirectScheme, buildRedirectScheme},
 		{"replacePath", checkReplacePath, buildReplacePath},
