@@ -51,6 +51,7 @@ type Kinds []Kind
 func Light() Kinds {
 	kinds := Kinds{
 		{"addPrefix", checkAddPrefix, buildAddPrefix},
+		{"headers", checkHeaders, buildHeaders},
 		{"ipAllowList", checkIPAllowList, buildIPAllowList},
 		{"ipWhiteList", checkIPWhiteList, buildIPWhiteList},
 		{"redirectRegex", checkRedirectRegex, buildRedirectRegex},
