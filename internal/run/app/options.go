@@ -26,6 +26,7 @@ func entryPointOptions(name string, c *static.EntryPoint, hostname string) entry
 				Connection:  c.ForwardedHeaders.Connection,
 				Underscores: underscores(c.HTTP.UnderscoreHeadersStrategy),
 				Hostname:    hostname,
+				KeepFor:     c.ForwardedHeaders.NotAppendXForwardedFor,
 				AddScheme:   c.ForwardedHeaders.AddXForwardedSchemeHeaders,
 			},
 		},

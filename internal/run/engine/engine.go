@@ -73,7 +73,8 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 		rounds: map[string]*tunnel.Live{}, fingerprints: map[string]bool{}, broken: map[*plan.Node]diag.List{}}
 	e.state.Begin()
 	b.validate()
-	set := b.certificates()
+	set, findings := certificates(p, e.set)
+	b.findings = append(b.findings, findings...)
 	generation := b.generation()
 
 	// From here on nothing can fail.

@@ -222,11 +222,24 @@ func (b *build) loadBalancer(name string, c *dynamic.LoadBalancer, t *plan.Trans
 	live := b.lives[name]
 	if live == nil {
 		if live = b.e.lives[name]; live == nil {
-			live = forward.NewLive()
+			live = b.newLive(name)
 		}
 		b.lives[name] = live
 	}
 	return forward.New(name, c, live, transport)
+}
+
+// newLive makes the live state of a service that has not been there before. Its servers' comings and goings are logged.
+func (b *build) newLive(name string) *forward.Live {
+	live, log := forward.NewLive(), b.e.o.Log
+	live.Changed = func(url string, up bool, why error) {
+		if up {
+			log.Info("A server is up again", "serviceName", name, "serverURL", url)
+		} else {
+			log.Warn("A server is down", "serviceName", name, "serverURL", url, "error", why)
+		}
+	}
+	return live
 }
 
 // transport returns the connections of a transport; all transports of one fingerprint share them.

@@ -8,24 +8,26 @@ import (
 	"sluice/internal/traffic/entrypoint"
 )
 
-// certificates builds the index of certificates; what cannot be used is reported and left out.
-func (b *build) certificates() *certs.Set {
-	list := make([]*dynamic.Certificate, len(b.p.TLS.Certificates))
-	for i, c := range b.p.TLS.Certificates {
+// certificates builds the index of certificates; what cannot be used is reported and left out. What previous has parsed
+// is not parsed again.
+func certificates(p *plan.Plan, previous *certs.Set) (*certs.Set, diag.List) {
+	list := make([]*dynamic.Certificate, len(p.TLS.Certificates))
+	for i, c := range p.TLS.Certificates {
 		list[i] = c.Config
 	}
 	var store *dynamic.TLSStore
-	if s := b.p.TLS.Default; s != nil && s.Status != plan.Disabled {
+	if s := p.TLS.Default; s != nil && s.Status != plan.Disabled {
 		store = s.Config
 	}
-	set, report := certs.Build(list, store, b.e.set)
+	set, report := certs.Build(list, store, previous)
+	var findings diag.List
 	for i, l := range report.Certificates {
-		b.findings = append(b.findings, located(&b.p.TLS.Certificates[i].Node, l)...)
+		findings = append(findings, located(&p.TLS.Certificates[i].Node, l)...)
 	}
-	if s := b.p.TLS.Default; s != nil {
-		b.findings = append(b.findings, located(&s.Node, report.Store)...)
+	if s := p.TLS.Default; s != nil {
+		findings = append(findings, located(&s.Node, report.Store)...)
 	}
-	return set
+	return set, findings
 }
 
 // tlsOptions returns what handshakes with these options are made with, nil to refuse them.

@@ -1,23 +1,28 @@
 package engine
 
 import (
+	"sync"
+
 	"sluice/internal/core/diag"
 	"sluice/internal/core/plan"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/forward"
 	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/middleware/buffering"
+	"sluice/internal/traffic/middleware/compress"
 )
 
-// kinds returns the build table of HTTP middlewares.
-func kinds() middleware.Kinds {
-	return middleware.Light()
-}
+// kinds is the build table of HTTP middlewares.
+var kinds = sync.OnceValue(func() middleware.Kinds {
+	return append(middleware.Light(), compress.Kind(), buffering.Kind())
+})
 
-// Validate reports what Apply would refuse, without building anything. It does no I/O.
+// Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.
 func Validate(p *plan.Plan) diag.List {
 	var out diag.List
 	check(p, func(_ *plan.Node, list diag.List) { out = append(out, list...) })
-	return out
+	_, findings := certificates(p, nil)
+	return append(out, findings...)
 }
 
 // check calls report for every node that the builders have something to say about.

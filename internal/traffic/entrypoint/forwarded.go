@@ -33,6 +33,8 @@ type ForwardedHeaders struct {
 	Underscores Underscores
 	// Hostname is the value of X-Forwarded-Server.
 	Hostname string
+	// KeepFor leaves X-Forwarded-For as it came, instead of the service appending the client's address.
+	KeepFor bool
 	// AddScheme sets X-Forwarded-Scheme and X-Scheme to the value of X-Forwarded-Proto.
 	AddScheme bool
 }
@@ -212,6 +214,7 @@ func checkProto(x *httpmsg.Exchange) {
 // fill sets what is missing. X-Forwarded-For itself gets the peer at the very end, in the service.
 func (f *ForwardedHeaders) fill(x *httpmsg.Exchange) {
 	h := &x.Req.Header
+	x.Req.KeepForwardedFor = f.KeepFor
 	if !h.Has(httpmsg.HdrXRealIP) {
 		h.AddID(httpmsg.HdrXRealIP, x.Peer.Addr().Unmap().WithZone("").AppendTo(x.Scratch(46)[:0]))
 	}
