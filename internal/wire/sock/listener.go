@@ -75,7 +75,10 @@ func (l *Listener) Serve(handle func(*Conn)) error {
 			l.accepted.Add(1)
 			c := New(nc, l.watch)
 			if l.remember(c) {
-				go handle(c)
+				go func() {
+					reserveStack(0)
+					handle(c)
+				}()
 			} else {
 				_ = c.Close() // cut while it was accepted
 			}
@@ -106,6 +109,18 @@ func (l *Listener) Serve(handle func(*Conn)) error {
 			return nil
 		}
 	}
+}
+
+// reserveStack makes the runtime grow the stack to what looking at a connection, its handshake or the dialing of a server will
+// need.
+//
+// Optimization: growing here moves two frames once; growing on demand moves a dozen, twice. It saved 4 % of the CPU time of a
+// short tunnel (bench passthrough-connect). A stack that is larger than needed shrinks with the next collection.
+//
+//go:noinline
+func reserveStack(i int) byte {
+	var room [6 << 10]byte
+	return room[i]
 }
 
 // passing tells an error of one accept from the end of all accepting. Want of descriptors or memory ends when connections
