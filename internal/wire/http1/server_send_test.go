@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -436,7 +437,7 @@ func TestServeOverTLS(t *testing.T) {
 		s.ServeConn(c, Session{TLS: &state, TLSOptions: "fp"})
 	}()
 	var conn net.Conn = tls.Client(front, &tls.Config{RootCAs: ca.Pool(), ServerName: "a.test"})
-	tr := &http.Transport{DialTLS: func(_, _ string) (net.Conn, error) { return conn, nil }}
+	tr := &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 	for i := range 5 {
 		res, err := (&http.Client{Transport: tr}).Post("https://a.test/x", "", strings.NewReader(strings.Repeat("y", 5000*i)))
 		if err != nil {

@@ -190,7 +190,6 @@ func (nopStream) Close() error { return nil }
 type upper struct {
 	holds, keeps bool
 	kept         []byte
-	emitted      bool
 	closed       int
 	name         string
 }
