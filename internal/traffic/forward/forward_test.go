@@ -454,6 +454,10 @@ func TestReload(t *testing.T) {
 	if _, second := f.ask(t, get); second == first {
 		t.Errorf("the round began anew: %s again", second)
 	}
+	// The client has its answer before the exchange has ended here.
+	for deadline := time.Now().Add(5 * time.Second); next.endpoints[1].State.InFlight() != 1 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	if next.endpoints[1].State != old.endpoints[1].State || next.endpoints[1].State.InFlight() != 1 {
 		t.Error("the state of a server was lost")
 	}
