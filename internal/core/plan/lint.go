@@ -13,6 +13,7 @@ import (
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/route"
+	"sluice/internal/core/rule"
 	"sluice/internal/core/static"
 )
 
@@ -135,10 +136,10 @@ func (b *builder) lintUnused() {
 func (b *builder) lintConnections() {
 	for _, name := range b.tcpNames() {
 		ep := b.plan.EntryPoints[name]
-		if user := firstUser(ep.Plain); user != nil {
-			if d := ep.Conn.Decide(&route.Conn{Opening: route.NotTLS}, nil); d.Action == route.PlainTCP && ep.TCP[d.Router].Rule.IsCatchAllSNI() {
-				ep.TCP[d.Router].lint(diag.Warning, CodeTCPHidesHTTP, fmt.Sprintf("takes every connection in the clear on entry point %s, so that HTTP routers such as %q get none",
-					name, user.Name), "put one of them on another entry point", "rule")
+		if t := takesAll(ep); t != nil {
+			if lost := b.lostTo(ep.Plain); lost != nil {
+				t.lint(diag.Warning, CodeTCPHidesHTTP, fmt.Sprintf("takes every connection in the clear on entry point %s, so that HTTP routers such as %q get none",
+					name, lost.Name), "put one of them on another entry point", "rule")
 			}
 		}
 		claimed := map[string]*Router{}
@@ -173,9 +174,28 @@ func (b *builder) lintConnections() {
 	}
 }
 
-func firstUser(routers []*Router) *Router {
+// takesAll returns the TCP router that takes every connection in the clear; nil where there is none.
+func takesAll(ep *EntryPoint) *TCPRouter {
+	d := ep.Conn.Decide(&route.Conn{Opening: route.NotTLS}, nil)
+	if d.Action != route.PlainTCP || ep.TCP[d.Router].Rule.Root.Op != rule.Match || !ep.TCP[d.Router].Rule.IsCatchAllSNI() {
+		return nil
+	}
+	return ep.TCP[d.Router]
+}
+
+// lostTo returns the first router that has no entry point where HTTP in the clear is heard; nil where there is none. A
+// router that names no entry points is on others as well.
+func (b *builder) lostTo(routers []*Router) *Router {
 	for _, r := range routers {
-		if r.Name.Provider != Internal {
+		names := r.Config.EntryPoints
+		if len(names) == 0 {
+			names = b.defaults
+		}
+		heard := func(name string) bool {
+			ep := b.plan.EntryPoints[name]
+			return ep != nil && takesAll(ep) == nil
+		}
+		if r.Name.Provider != Internal && !slices.ContainsFunc(names, heard) {
 			return r
 		}
 	}

@@ -86,7 +86,11 @@ func (c clause) and(o clause) clause {
 	case c.path == "":
 		c.path, c.whole = o.path, o.whole
 	case o.path != "" && (o.path != c.path || o.whole != c.whole):
-		rest = append(rest, "path "+o.path)
+		if o.whole {
+			rest = append(rest, "path "+o.path)
+		} else {
+			rest = append(rest, "path from "+o.path)
+		}
 	}
 	slices.Sort(rest)
 	rest = slices.Compact(rest)

@@ -25,6 +25,9 @@ type configuration struct {
 // plan builds the plan of what was read. refused are the findings about what the engine would not build; all findings,
 // these included, are then in c, sorted.
 func (c *configuration) plan() (built *plan.Plan, refused diag.List) {
+	if c.static == nil {
+		c.assumeEntryPoints()
+	}
 	built = plan.Build(nil, c.static, c.snapshots)
 	refused = engine.Validate(built)
 	c.findings = append(c.findings, built.Findings...)
@@ -32,6 +35,46 @@ func (c *configuration) plan() (built *plan.Plan, refused diag.List) {
 	c.findings.Sort()
 	c.findings = slices.Compact(c.findings)
 	return built, refused
+}
+
+// unnamedEntryPoint is where routers are put that name no entry point, when nothing is known of any.
+const unnamedEntryPoint = "default"
+
+// assumeEntryPoints puts routers that name no entry point on all that others name, since without a static side the default
+// ones are not known. The fragments are ours: nobody else reads them.
+func (c *configuration) assumeEntryPoints() {
+	var names []string
+	var lists []*[]string
+	for _, s := range c.snapshots {
+		for _, f := range s.Fragments {
+			if h := f.Config.HTTP; h != nil {
+				for _, r := range h.Routers {
+					if r != nil {
+						lists = append(lists, &r.EntryPoints)
+					}
+				}
+			}
+			if t := f.Config.TCP; t != nil {
+				for _, r := range t.Routers {
+					if r != nil {
+						lists = append(lists, &r.EntryPoints)
+					}
+				}
+			}
+		}
+	}
+	for _, l := range lists {
+		names = append(names, *l...)
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) == 0 {
+		names = []string{unnamedEntryPoint}
+	}
+	for _, l := range lists {
+		if len(*l) == 0 {
+			*l = names
+		}
+	}
 }
 
 // read collects the static and dynamic side.
