@@ -62,6 +62,8 @@ type Record struct {
 	Start time.Time
 	// Duration is the whole time; Upstream the part spent waiting for the server's head.
 	Duration, Upstream time.Duration
+	// EndedBy is who ended a tunnel first: the client, the server, or we by a limit.
+	EndedBy fault.Side
 	// Fault is why it ended otherwise than regularly, nil for a regular end.
 	Fault *fault.Fault
 	// Phase is how far it had come.

@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
+	"sluice/internal/core/fault"
 	"sluice/internal/core/plan"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/entrypoint"
@@ -77,7 +78,14 @@ func serveTCP(s *tcpService, guards []tunnel.Guard) func(stream net.Conn, c *ent
 			defer leave()
 		}
 		r := s.service.Serve(tunnel.Client{Stream: stream, Peer: c.Peer(), Local: c.Local(), Postgres: c.Postgres && c.Passthrough})
-		return entrypoint.Outcome{Service: s.name, Server: r.Server, In: r.In, Out: r.Out, Fault: r.Fault, Open: r.Open}
+		out := entrypoint.Outcome{Service: s.name, Server: r.Server, In: r.In, Out: r.Out, Fault: r.Fault, Open: r.Open}
+		switch {
+		case r.ByClient:
+			out.EndedBy = fault.Client
+		case r.ByServer:
+			out.EndedBy = fault.Upstream
+		}
+		return out
 	}
 }
 

@@ -76,6 +76,7 @@ func orMax(d time.Duration) time.Duration {
 func (e *EntryPoint) look(c *Accepted, routes *Routes) (route.Decision, error) {
 	ask := route.Conn{Client: c.Peer().Addr()}
 	need := 1
+	var scan sniff.Scan
 	for {
 		b, err := c.Peek(need)
 		if err != nil {
@@ -87,7 +88,7 @@ func (e *EntryPoint) look(c *Accepted, routes *Routes) (route.Decision, error) {
 			need = more
 			continue
 		case sniff.TLS:
-			hello, more, err := sniff.ClientHello(b)
+			hello, more, err := scan.ClientHello(b)
 			if err != nil {
 				alert(c, err)
 				return route.Decision{}, fault.New(fault.BadRequest, "not a TLS client", err)
@@ -120,7 +121,7 @@ func (e *EntryPoint) look(c *Accepted, routes *Routes) (route.Decision, error) {
 		if _, err := c.Write([]byte{'S'}); err != nil {
 			return d, reading("answer to Postgres", err)
 		}
-		need = 1
+		need, scan = 1, sniff.Scan{}
 	}
 }
 

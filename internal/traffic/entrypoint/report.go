@@ -86,7 +86,7 @@ func (e *EntryPoint) tunnelled(c *Accepted, start time.Time, o *Outcome, phase r
 	}
 	e.sink.Record(&record.Record{EntryPoint: e.name, Router: c.Router, Service: o.Service, Server: o.Server, Client: c.Peer(),
 		Local: c.Local(), SNI: c.SNI, Passthrough: c.Passthrough, BytesIn: o.In, BytesOut: o.Out, Start: start,
-		Duration: time.Since(start), Fault: o.Fault, Phase: phase})
+		Duration: time.Since(start), EndedBy: o.EndedBy, Fault: o.Fault, Phase: phase})
 }
 
 // tell writes one line about a fault: ours and the server's as warnings, the client's as information. Lines of the same

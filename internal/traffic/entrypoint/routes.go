@@ -39,6 +39,8 @@ type Outcome struct {
 	Service, Server string
 	// In and Out count the bytes from and to the client.
 	In, Out int64
+	// EndedBy is who ended first: the client, the server, or we by a limit.
+	EndedBy fault.Side
 	// Fault is why it did not work, or broke; nil for a regular end.
 	Fault *fault.Fault
 	// Open tells that nobody closed the stream.
