@@ -51,6 +51,7 @@ type Kinds []Kind
 func Light() Kinds {
 	kinds := Kinds{
 		{"addPrefix", checkAddPrefix, buildAddPrefix},
+		{"basicAuth", checkBasicAuth, buildBasicAuth},
 		{"headers", checkHeaders, buildHeaders},
 		{"ipAllowList", checkIPAllowList, buildIPAllowList},
 		{"ipWhiteList", checkIPWhiteList, buildIPWhiteList},
