@@ -52,6 +52,7 @@ func Light() Kinds {
 	kinds := Kinds{
 		{"addPrefix", checkAddPrefix, buildAddPrefix},
 		{"basicAuth", checkBasicAuth, buildBasicAuth},
+		{"digestAuth", checkDigestAuth, buildDigestAuth},
 		{"headers", checkHeaders, buildHeaders},
 		{"ipAllowList", checkIPAllowList, buildIPAllowList},
 		{"ipWhiteList", checkIPWhiteList, buildIPWhiteList},
