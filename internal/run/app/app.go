@@ -83,7 +83,9 @@ func New(o Options) (*App, error) {
 	for _, e := range a.entryPoints {
 		names = append(names, e.Name())
 	}
-	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Watch: a.watches[0], Internal: internal,
+	servers := watch.New() // the deadlines of connections to servers, which belong to no entry point
+	a.watches = append(a.watches, servers)
+	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Watch: servers, Internal: internal,
 		EntryPoints: names, Current: &a.current})
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
