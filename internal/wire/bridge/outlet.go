@@ -24,6 +24,7 @@ type outlet struct {
 	by      int64 // when the response must be over, on the clock of the watch; 0 for no limit
 	watched bool
 
+	status   int // of the final head once there is one, which then waits for the first byte
 	headSent bool
 	left     int64 // of the announced length; -1 when none was
 	watch    watch.Entry
@@ -32,7 +33,7 @@ type outlet struct {
 func (o *outlet) start(e *exchange, w http.ResponseWriter) {
 	opts := &e.s.opts
 	o.e, o.w, o.control, o.stall, o.by = e, w, http.NewResponseController(w), opts.Stall, 0
-	o.headSent, o.left = false, -1
+	o.status, o.headSent, o.left = 0, false, -1
 	if o.watched = opts.WriteTimeout > 0 || opts.Stall > 0; o.watched {
 		opts.Watch.Add(&o.watch, o)
 	}
@@ -53,7 +54,7 @@ func (o *outlet) release() { o.w, o.control = nil, nil }
 
 // interim sends a 1xx head at once. 101 is not ours to send here.
 func (o *outlet) interim(status int, h *httpmsg.Header) error {
-	if o.headSent || status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
+	if o.status != 0 || status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
 		return nil
 	}
 	out := o.w.Header()
@@ -65,7 +66,8 @@ func (o *outlet) interim(status int, h *httpmsg.Header) error {
 	return nil
 }
 
-// Head implements httpmsg.Outlet.
+// Head implements httpmsg.Outlet. The head leaves with the first byte of the body: a response that breaks before that
+// can still become an honest answer, as on HTTP/1.
 func (o *outlet) Head(x *httpmsg.Exchange, bodiless bool) error {
 	out := o.w.Header()
 	clear(out)
@@ -76,6 +78,7 @@ func (o *outlet) Head(x *httpmsg.Exchange, bodiless bool) error {
 	if x.CloseAfter {
 		out["Connection"] = []string{"close"} // net/http makes GOAWAY of it
 	}
+	o.status, o.left = x.Res.Status, -1
 	n := x.Res.ContentLength
 	switch {
 	case x.Res.Status == http.StatusNoContent, x.Res.Status == http.StatusNotModified:
@@ -87,9 +90,15 @@ func (o *outlet) Head(x *httpmsg.Exchange, bodiless bool) error {
 			o.left = n
 		}
 	}
-	o.headSent = true
-	o.w.WriteHeader(x.Res.Status)
 	return nil
+}
+
+// commit sends the head, if that has not happened.
+func (o *outlet) commit() {
+	if !o.headSent {
+		o.headSent = true
+		o.w.WriteHeader(o.status)
+	}
 }
 
 // copyFields copies h, without what belongs to one connection or to framing. The strings are copies, because net/http
@@ -115,6 +124,7 @@ func (o *outlet) Body(p []byte) error {
 			return fault.New(fault.UpstreamProtocol, "the response is longer than announced", nil)
 		}
 	}
+	o.commit()
 	for len(p) > 0 {
 		piece := p[:min(len(p), writePiece)]
 		p = p[len(piece):]
@@ -132,6 +142,7 @@ func (o *outlet) Body(p []byte) error {
 
 // Flush implements httpmsg.Outlet.
 func (o *outlet) Flush() error {
+	o.commit()
 	err := o.arm()
 	if err == nil {
 		err = o.control.Flush()
@@ -148,6 +159,7 @@ func (o *outlet) End(trailer *httpmsg.Header) error {
 	if o.left > 0 {
 		return fault.New(fault.UpstreamCut, "the response is shorter than announced", nil)
 	}
+	o.commit()
 	if trailer == nil || trailer.Len() == 0 {
 		return nil
 	}

@@ -203,6 +203,7 @@ func (e *exchange) answer(err error) (cut bool) {
 	}
 	if !e.out.headSent && x.Cancelled() == nil && x.Facts.Err == nil {
 		// The response broke before its first byte, so there is still room for an honest answer.
+		x.Facts.BytesOut = 0
 		x.Fail(err)
 		if err = e.deliver(); err == nil {
 			return false

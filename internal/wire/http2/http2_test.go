@@ -511,7 +511,8 @@ func TestCutNeverLooksComplete(t *testing.T) {
 				_, err = io.ReadAll(res.Body)
 				res.Body.Close()
 			}
-			if err == nil {
+			// As on HTTP/1 a response of which nothing has left becomes an honest answer.
+			if err == nil && (res.StatusCode < 500 || res.Header.Get("Sluice-Error") == "") {
 				t.Error("the client saw a complete response")
 			}
 			if err := <-over; err == nil {
