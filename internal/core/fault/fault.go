@@ -74,6 +74,7 @@ const (
 	Forbidden
 	Unauthorized
 	TooManyRequests
+	BreakerOpen
 	kinds
 )
 
@@ -118,6 +119,7 @@ var table = [kinds]row{
 	Forbidden:            {"FORBIDDEN", 403, Proxy},
 	Unauthorized:         {"UNAUTHORIZED", 401, Proxy},
 	TooManyRequests:      {"TOO-MANY-REQUESTS", 429, Proxy},
+	BreakerOpen:          {"BREAKER-OPEN", 503, Proxy},
 }
 
 // Code returns the stable name of the kind.
