@@ -188,6 +188,9 @@ func (a *asking) way(ep *plan.EntryPoint) *Way {
 		a.http(w, ep, d)
 	default:
 		w.Cause = "the connection is closed: " + d.Reason
+		if why := a.closed(ep); why != "" {
+			w.Cause += "; " + why
+		}
 	}
 	return w
 }

@@ -58,6 +58,12 @@ func (a *asking) http(w *Way, ep *plan.EntryPoint, d route.Decision) {
 	}
 	a.serve(w, ep, s.routers[at], r)
 	a.losers(w, s, s.routers[at])
+	if !a.q.TLS || ep.Conn.TLS.Len() == 0 {
+		return
+	}
+	if t, ok := ep.Conn.TLS.Lookup(&route.Conn{Client: a.q.Client, SNI: a.q.SNI, ALPN: a.q.ALPN}); ok && !ep.TLS[t].Rule.IsCatchAllSNI() {
+		w.Cause += "; the TCP router " + quoted(ep.TLS[t].Name.String()) + " names the host too, but HTTPS routers that do so are asked first"
+	}
 }
 
 func optionsName(ep *plan.EntryPoint, at int) string {
@@ -182,7 +188,7 @@ func (a *asking) noRouter(w *Way, ep *plan.EntryPoint, r *route.Request) string 
 	// Whoever wants this host and fails on something else knows best.
 	for _, c := range w.Candidates {
 		if len(c.Misses) > 0 && !c.Misses[0].host && c.named {
-			return "no router matches; " + nearest(c)
+			return "no router matches; " + nearest(c) + a.ruleNote(c.Router)
 		}
 	}
 	// Then who would match elsewhere.
@@ -273,6 +279,37 @@ func (a *asking) speaks(rule string) bool {
 	text := strings.ToLower(rule)
 	_, domain, _ := strings.Cut(host, ".")
 	return host != "" && (strings.Contains(text, host) || domain != "" && strings.Contains(strings.ReplaceAll(text, `\`, ""), domain))
+}
+
+// ruleNote adds what is known to be odd about a router's rule.
+func (a *asking) ruleNote(name string) string {
+	for n, r := range a.p.HTTP.Routers {
+		if n.String() != name {
+			continue
+		}
+		for _, f := range r.Findings {
+			if f.Severity == diag.Warning && strings.HasSuffix(f.Key, ".rule") {
+				return "; " + worded(f)
+			}
+		}
+	}
+	return ""
+}
+
+// closed says why a connection gets no handshake, where the TLS options of its host are the reason.
+func (a *asking) closed(ep *plan.EntryPoint) string {
+	for _, r := range ep.Secure {
+		if r.Options != nil && r.Options.Status != plan.Disabled {
+			continue
+		}
+		for _, h := range r.Rule.Hosts() {
+			_, after, _ := strings.Cut(a.q.SNI, ".")
+			if strings.EqualFold(h.Name, a.q.SNI) || strings.EqualFold(h.Name, "*."+after) {
+				return "the router " + quoted(r.Name.String()) + " is disabled: " + first(r.Findings)
+			}
+		}
+	}
+	return ""
 }
 
 // suspicious looks for a routed rule with a finding that can be the reason.
