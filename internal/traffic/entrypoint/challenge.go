@@ -75,12 +75,13 @@ func (m Machines) Serve(x *httpmsg.Exchange) error {
 		return fault.New(fault.NoServer, "the passthrough service of the host has no server that can be asked", nil)
 	}
 	mark := x.Mark()
-	for i, h := range m {
+	last := len(m) - 1
+	for _, h := range m[:last] {
 		err := h.Serve(x)
-		if i == len(m)-1 || err == nil && x.Res.Status != 404 || x.Cancelled() != nil {
+		if err == nil && x.Res.Status != 404 || x.Cancelled() != nil {
 			return err
 		}
 		x.Rewind(&mark)
 	}
-	panic("entrypoint: unreachable")
+	return m[last].Serve(x)
 }
