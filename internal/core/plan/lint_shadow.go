@@ -49,9 +49,9 @@ func (s *shadows) http(ep *EntryPoint, routers []*Router, table *route.HTTPTable
 	for i, r := range routers {
 		list[i] = competitor{&r.Node, r.Config, r.parsed, r.Priority, r.Redirection}
 	}
-	var req route.Request
+	req := route.Request{Method: []byte("GET")}
 	s.side(ep, list, func(host, path string) (int, bool) {
-		req.Host, req.Path, req.Method = []byte(host), []byte(path), []byte("GET")
+		req.Host, req.Path = append(req.Host[:0], host...), append(req.Path[:0], path...)
 		return table.Lookup(&req)
 	}, func(k clause) string {
 		host, path := k.witness()
