@@ -141,6 +141,10 @@ func request(t *testing.T, url string) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if u := req.URL.User; u != nil {
+		password, _ := u.Password()
+		req.SetBasicAuth(u.Username(), password)
+	}
 	return req
 }
 

@@ -8,13 +8,15 @@ import (
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/forward"
 	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/middleware/breaker"
 	"sluice/internal/traffic/middleware/buffering"
 	"sluice/internal/traffic/middleware/compress"
+	"sluice/internal/traffic/middleware/retrying"
 )
 
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
-	return append(middleware.Light(), compress.Kind(), buffering.Kind())
+	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind())
 })
 
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.
