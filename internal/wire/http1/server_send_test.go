@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -339,6 +340,7 @@ func TestSendEndsConnection(t *testing.T) {
 }
 
 func TestServePanics(t *testing.T) {
+	var mu sync.Mutex
 	var told []string
 	s := serve(t, func(x *httpmsg.Exchange) error {
 		switch x.Req.Path.String() {
@@ -356,7 +358,9 @@ func TestServePanics(t *testing.T) {
 		return nil
 	}, func(s *Server) {
 		s.Panicked = func(x *httpmsg.Exchange, v any, stack []byte) {
+			mu.Lock()
 			told = append(told, fmt.Sprint(v))
+			mu.Unlock()
 			if !bytes.Contains(stack, []byte("server_send_test.go")) {
 				t.Errorf("stack without the place: %s", stack)
 			}
