@@ -55,7 +55,8 @@ type server struct {
 func Validate(c *dynamic.LoadBalancer) error {
 	var wrong []error
 	for i, s := range c.Servers {
-		if _, err := parseServer(s); err != nil {
+		// An address that cannot be dialled costs that server only: the plan has said so.
+		if _, err := parseServer(s); errors.Is(err, errNotSupported) {
 			wrong = append(wrong, fmt.Errorf("servers[%d]: %w", i, err))
 		}
 	}
@@ -108,7 +109,9 @@ func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport
 		}
 		if e.Weight > 0 || c.Strategy == dynamic.StrategyP2C {
 			b.endpoints = append(b.endpoints, e)
-			checked = append(checked, live.checked(s.URL, key))
+			if _, unreachable := e.Target.(*server).pool.(nowhere); !unreachable {
+				checked = append(checked, live.checked(s.URL, key))
+			}
 		}
 	}
 	if c.HealthCheck != nil {
@@ -126,16 +129,18 @@ func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport
 }
 
 func (b *LoadBalancer) endpoint(s *dynamic.Server, c *dynamic.LoadBalancer, key string, t *upstream.Transport) (*balance.Endpoint, error) {
+	srv := &server{url: s.URL, state: &b.live.server(s.URL, key).state}
 	u, err := parseServer(s)
 	if err != nil {
-		return nil, err
+		srv.pool = nowhere{err}
+	} else {
+		pool, err := t.Acquire(upstream.Address{Scheme: u.scheme, Host: u.dial})
+		if err != nil {
+			return nil, err
+		}
+		b.pools = append(b.pools, pool)
+		srv.pool = pool
 	}
-	pool, err := t.Acquire(upstream.Address{Scheme: u.scheme, Host: u.dial})
-	if err != nil {
-		return nil, err
-	}
-	b.pools = append(b.pools, pool)
-	srv := &server{url: s.URL, pool: pool, state: &b.live.server(s.URL, key).state}
 	srv.target.ForwardPeer = true
 	srv.target.Prefix = u.prefix
 	if c.PassHostHeader != nil && !*c.PassHostHeader {
@@ -150,6 +155,17 @@ func (b *LoadBalancer) endpoint(s *dynamic.Server, c *dynamic.LoadBalancer, key 
 	}
 	return &balance.Endpoint{Key: s.URL, Weight: weight, Fenced: s.Fenced, State: srv.state, Target: srv}, nil
 }
+
+// nowhere stands for a server whose address cannot be dialled: its requests fail, or go to another server.
+type nowhere struct{ why error }
+
+// RoundTrip implements upstream.RoundTripper.
+func (n nowhere) RoundTrip(*httpmsg.Exchange, *http1.Target) error {
+	return fault.New(fault.DialFailed, "server", n.why).WithRetry(fault.Always)
+}
+
+// errNotSupported is about servers that would be spoken to in a way that does not work yet.
+var errNotSupported = errors.New("not supported yet")
 
 // serverURL is a server's URL taken apart.
 type serverURL struct {
@@ -176,7 +192,7 @@ func parseServer(s *dynamic.Server) (serverURL, error) {
 			port = "443"
 		}
 	case "h2c":
-		return serverURL{}, fmt.Errorf("url %q: scheme h2c is not supported yet", s.URL)
+		return serverURL{}, fmt.Errorf("url %q: scheme h2c is %w", s.URL, errNotSupported)
 	default:
 		return serverURL{}, fmt.Errorf("url %q: the scheme must be http, https or h2c", s.URL)
 	}

@@ -473,6 +473,28 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// A server whose address cannot be dialled costs its own requests only.
+func TestBadAddress(t *testing.T) {
+	good := testkit.Listen(t, testkit.Answer(reply("good")))
+	for _, url := range []string{"ftp://a", "a:80", "http:///x", "http://a:b c", ""} {
+		bad := &dynamic.Server{URL: url}
+		c := config()
+		c.Servers = []*dynamic.Server{bad}
+		f := newFront(t, c, upstream.Defaults())
+		if resp, _ := f.ask(t, get); resp.StatusCode != 502 {
+			t.Errorf("%q alone: got %d, want 502", url, resp.StatusCode)
+		}
+		c = config(good.Addr)
+		c.Servers = append(c.Servers, bad)
+		f = newFront(t, c, upstream.Defaults())
+		for range 3 {
+			if resp, body := f.ask(t, get); resp.StatusCode != 200 || body != "good" {
+				t.Errorf("%q beside a good one: got %d %q", url, resp.StatusCode, body)
+			}
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -480,11 +502,7 @@ func TestValidate(t *testing.T) {
 		want string
 	}{
 		{"sound", func(*dynamic.LoadBalancer) {}, ""},
-		{"scheme", func(c *dynamic.LoadBalancer) { c.Servers[0].URL = "ftp://a" }, "servers[0]: url"},
-		{"no scheme", func(c *dynamic.LoadBalancer) { c.Servers[0].URL = "a:80" }, "scheme"},
 		{"h2c", func(c *dynamic.LoadBalancer) { c.Servers[0].URL = "h2c://a" }, "not supported yet"},
-		{"no host", func(c *dynamic.LoadBalancer) { c.Servers[0].URL = "http:///x" }, "no host"},
-		{"not a URL", func(c *dynamic.LoadBalancer) { c.Servers[0].URL = "http://a:b c" }, "servers[0]"},
 		{"strategy", func(c *dynamic.LoadBalancer) { c.Strategy = "best" }, "strategy"},
 		{"cookie", func(c *dynamic.LoadBalancer) {
 			c.Sticky = &dynamic.Sticky{Cookie: &dynamic.Cookie{SameSite: "x"}}
