@@ -52,9 +52,12 @@ func Light() Kinds {
 	kinds := Kinds{
 		{"addPrefix", checkAddPrefix, buildAddPrefix},
 		{"basicAuth", checkBasicAuth, buildBasicAuth},
+		{"bodyLimit", checkBodyLimit, buildBodyLimit},
 		{"digestAuth", checkDigestAuth, buildDigestAuth},
 		{"headers", checkHeaders, buildHeaders},
+		{"inFlightReq", checkInFlightReq, buildInFlightReq},
 		{"ipAllowList", checkIPAllowList, buildIPAllowList},
+		{"ipBan", checkIPBan, buildIPBan},
 		{"ipWhiteList", checkIPWhiteList, buildIPWhiteList},
 		{"redirectRegex", checkRedirectRegex, buildRedirectRegex},
 		{"redirectScheme", checkRedirectScheme, buildRedirectScheme},
