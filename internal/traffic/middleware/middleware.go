@@ -62,6 +62,7 @@ func Light() Kinds {
 		{"ipBan", checkIPBan, buildIPBan},
 		{"ipWhiteList", checkIPWhiteList, buildIPWhiteList},
 		{"maintenance", checkMaintenance, buildMaintenance},
+		{"passTLSClientCert", checkPassTLSClientCert, buildPassTLSClientCert},
 		{"redirectRegex", checkRedirectRegex, buildRedirectRegex},
 		{"redirectScheme", checkRedirectScheme, buildRedirectScheme},
 		{"replacePath", checkReplacePath, buildReplacePath},
