@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,8 +100,13 @@ func (q *Question) request(keepDots, encodeSemicolons bool) (r *route.Request, r
 	if err != nil {
 		return nil, err.Error()
 	}
-	p, err := route.RoutingPath(nil, []byte(q.cleanPath(keepDots)))
-	if err != nil {
+	p := []byte(q.Path)
+	if q.Path != "*" {
+		if p, err = route.CleanPath(nil, p, !keepDots); err != nil {
+			return nil, err.Error()
+		}
+	}
+	if p, err = route.RoutingPath(nil, p); err != nil {
 		return nil, err.Error()
 	}
 	semicolon := "&"
@@ -111,26 +115,6 @@ func (q *Question) request(keepDots, encodeSemicolons bool) (r *route.Request, r
 	}
 	return &route.Request{Host: slices.Clone(host), Path: p, Method: []byte(q.Method),
 		Query: []byte(strings.ReplaceAll(q.Query, ";", semicolon)), Client: q.Client, Header: q}, ""
-}
-
-// cleanPath is the path as entry points hand it to routing: letters are not escaped, and there are no empty and dot
-// segments unless the entry point keeps them.
-func (q *Question) cleanPath(keepDots bool) string {
-	p := q.Path
-	for _, c := range []string{"2E", "2e"} {
-		p = strings.ReplaceAll(p, "%"+c, ".")
-	}
-	if p == "" {
-		return "/"
-	}
-	if p == "*" || keepDots {
-		return p
-	}
-	out := path.Clean("/" + p)
-	if strings.HasSuffix(p, "/") && out != "/" {
-		out += "/"
-	}
-	return out
 }
 
 // names returns the entry points of the plan, sorted.

@@ -338,3 +338,21 @@ func TestResetKeepsOnlySmallMemory(t *testing.T) {
 		t.Errorf("memory for %d parameters kept", cap(r.query.pairs))
 	}
 }
+
+// CleanPath gives the same with and without memory, and nothing is left to do afterwards.
+func TestCleanPath(t *testing.T) {
+	for in, want := range map[string]string{"": "/", "/a": "/a", "/%61/../b//c/": "/b/c/", "/%2e%2E/x": "/x", "/a%2f..": "/a%2F..", "/../..": "/"} {
+		for _, room := range []int{0, 3, 64} {
+			got, err := CleanPath(make([]byte, 0, room), []byte(in), true)
+			if err != nil || string(got) != want {
+				t.Errorf("%q with room for %d: got %q, %v, want %q", in, room, got, err, want)
+			}
+			if again, err := CleanPath(nil, got, true); err != nil || string(again) != want {
+				t.Errorf("%q becomes %q, then %q", in, got, again)
+			}
+		}
+	}
+	if _, err := CleanPath(nil, []byte("/%zz"), true); err != ErrBadEscape {
+		t.Error(err)
+	}
+}
