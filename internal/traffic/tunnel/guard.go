@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"sluice/internal/core/fault"
+	"sluice/internal/traffic/middleware"
 )
 
 // Guard decides whether a client is let in. Guards stand before the handshake with the client ends and before any server
@@ -16,36 +17,24 @@ type Guard interface {
 }
 
 // AllowList lets in clients from some ranges.
-type AllowList struct{ ranges []netip.Prefix }
+type AllowList struct{ ranges *middleware.Ranges }
 
 // NewAllowList reads addresses and CIDR blocks; none at all, or one that cannot be read, is an error.
 func NewAllowList(list []string) (*AllowList, error) {
 	if len(list) == 0 {
 		return nil, fmt.Errorf("sourceRange is empty: nobody would be let in")
 	}
-	a := &AllowList{}
-	for _, s := range list {
-		if p, err := netip.ParsePrefix(s); err == nil {
-			a.ranges = append(a.ranges, p.Masked())
-			continue
-		}
-		addr, err := netip.ParseAddr(s)
-		if err != nil {
-			return nil, fmt.Errorf("sourceRange: %q is neither an address nor a CIDR block", s)
-		}
-		addr = addr.Unmap().WithZone("")
-		a.ranges = append(a.ranges, netip.PrefixFrom(addr, addr.BitLen()))
+	r, err := middleware.ParseRanges(list)
+	if err != nil {
+		return nil, fmt.Errorf("sourceRange: %w", err)
 	}
-	return a, nil
+	return &AllowList{r}, nil
 }
 
 // Enter implements Guard.
 func (a *AllowList) Enter(client netip.Addr) (leave func(), f *fault.Fault) {
-	client = client.Unmap().WithZone("")
-	for _, p := range a.ranges {
-		if p.Contains(client) {
-			return func() {}, nil
-		}
+	if a.ranges.Contains(client) {
+		return func() {}, nil
 	}
 	return nil, fault.New(fault.Forbidden, "the client's address is not in the allow list", nil)
 }
