@@ -45,6 +45,9 @@ type router struct {
 	app *App
 	say chan *dynamic.Fragment
 
+	// stop begins the shutdown and waits for its end; the test's end does so too.
+	stop func()
+
 	mu      sync.Mutex
 	records []record.Record
 }
@@ -80,12 +83,13 @@ func start(t *testing.T, staticYAML, dynamicYAML string) *router {
 	stop, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.app.Run(stop, context.Background()) }()
-	t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(r.stop)
 	<-r.app.Applied()
 	return r
 }
