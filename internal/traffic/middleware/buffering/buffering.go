@@ -133,6 +133,7 @@ func (b *buffer) Serve(x *httpmsg.Exchange) error {
 			body.Rewind()
 		}
 		x.Facts.Retries++
+		x.Facts.Err = nil // of the try that does not count
 	}
 }
 

@@ -187,6 +187,7 @@ func (r *retrier) run(x *httpmsg.Exchange, body *spool.Body, byStatus bool) erro
 			return fault.New(fault.ClientGone, "retry: waiting for another try", cause)
 		}
 		x.Facts.Retries++
+		x.Facts.Err = nil // of the try that does not count
 		wait = time.Duration(float64(wait) * r.factor)
 	}
 }

@@ -1,0 +1,146 @@
+// Package ratelimit bounds how many requests a source may send, by a token bucket for each. The middleware's key is
+// rateLimit.
+//
+// A request that comes a little early waits for its token; others get 429 and are told when to come back. Buckets stand in
+// the memory of this process, one set a router and middleware, or in Redis, shared by all that use the same name.
+package ratelimit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
+	"sluice/internal/core/fault"
+	"sluice/internal/traffic/middleware"
+	"sluice/internal/wire/httpmsg"
+)
+
+// Kind is the row of rateLimit.
+func Kind() middleware.Kind {
+	return middleware.Kind{Name: "rateLimit", Check: check, Build: build}
+}
+
+type limiter struct {
+	source middleware.Source
+	memory *store  // nil where buckets are in Redis
+	remote *remote // nil where they are not
+	next   httpmsg.Handler
+}
+
+func check(c *dynamic.Middleware) diag.List {
+	o := c.RateLimit
+	l := middleware.CheckSource("rateLimit.sourceCriterion", o.SourceCriterion)
+	if o.Average < 0 {
+		l.Add(middleware.Bad("rateLimit.average", fmt.Sprintf("%d is less than zero", o.Average), "zero means no limit"))
+	}
+	if o.Period < 0 {
+		l.Add(middleware.Bad("rateLimit.period", "a time cannot be less than zero", "the usual one is 1s"))
+	}
+	if o.Average == 0 {
+		l.Add(middleware.Odd("rateLimit.average", "without an average there is no limit", "give the number of requests a period"))
+	}
+	if o.Redis != nil {
+		l = append(l, checkRedis("rateLimit.redis", o.Redis)...)
+	}
+	return l
+}
+
+func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (httpmsg.Handler, error) {
+	if err := middleware.Refusal(check(c)); err != nil {
+		return nil, err
+	}
+	o := c.RateLimit
+	if o.Average == 0 {
+		return next, nil
+	}
+	source, err := middleware.NewSource(o.SourceCriterion, middleware.ByPeer)
+	if err != nil {
+		return nil, fmt.Errorf("rateLimit.sourceCriterion: %w", err)
+	}
+	period := o.Period.Std()
+	if period == 0 {
+		period = time.Second
+	}
+	l := &limiter{source: source, next: next}
+	r := newRate(o.Average, period, o.Burst)
+	if o.Redis != nil {
+		l.remote, err = newRemote(o, env, r, period)
+		return l, err
+	}
+	print, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("rateLimit: %w", err)
+	}
+	make := func() any { return newStore(r) }
+	if env.State == nil {
+		l.memory = make().(*store)
+	} else {
+		l.memory = env.State.Keep("rateLimit\x00"+env.Router+"\x00"+env.Name+"\x00"+string(print), make).(*store)
+	}
+	return l, nil
+}
+
+// Serve implements httpmsg.Handler.
+func (l *limiter) Serve(x *httpmsg.Exchange) error {
+	var buf [middleware.MaxKey]byte
+	source := l.source.Key(x, buf[:0])
+	var wait time.Duration
+	var ok bool
+	if l.memory != nil {
+		wait, ok = l.memory.take(source)
+	} else {
+		var err error
+		if wait, ok, err = l.remote.take(context.Background(), source); err != nil {
+			return fault.New(fault.Internal, "rateLimit: asking Redis", err)
+		}
+	}
+	if !ok {
+		refuse(x, wait)
+		return nil
+	}
+	if wait > 0 {
+		if cause := sleep(x, wait); cause != nil {
+			return fault.New(fault.ClientGone, "rateLimit: waiting for a token", cause)
+		}
+	}
+	return l.next.Serve(x)
+}
+
+// limited is shared by all refusals and never changed.
+var limited = fault.New(fault.TooManyRequests, "rateLimit: the source has sent too many requests", nil)
+
+// refuse answers 429, and says when the request could pass.
+func refuse(x *httpmsg.Exchange, wait time.Duration) {
+	x.Fail(limited)
+	seconds := int64((wait + time.Second - 1) / time.Second)
+	h := &x.Res.Header
+	h.AddID(httpmsg.HdrRetryAfter, strconv.AppendInt(x.Scratch(20)[:0], seconds, 10))
+	text := wait.String()
+	value := x.Scratch(len(text))
+	copy(value, text)
+	h.Append(httpmsg.Field{Name: httpmsg.Text("X-Retry-In"), Value: value})
+}
+
+// sleep waits, or returns why nobody waits for the answer any more.
+func sleep(x *httpmsg.Exchange, d time.Duration) error {
+	gone := make(chan struct{}, 1)
+	cancel := func(error) {
+		select {
+		case gone <- struct{}{}:
+		default:
+		}
+	}
+	x.OnCancel(&cancel)
+	defer x.OnCancel(nil)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-gone:
+	}
+	return x.Cancelled()
+}
