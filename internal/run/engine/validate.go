@@ -11,12 +11,16 @@ import (
 	"sluice/internal/traffic/middleware/breaker"
 	"sluice/internal/traffic/middleware/buffering"
 	"sluice/internal/traffic/middleware/compress"
+	"sluice/internal/traffic/middleware/errorpage"
+	"sluice/internal/traffic/middleware/grpcweb"
+	"sluice/internal/traffic/middleware/ratelimit"
 	"sluice/internal/traffic/middleware/retrying"
 )
 
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
-	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind())
+	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
+		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind())
 })
 
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.

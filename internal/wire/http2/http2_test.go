@@ -555,7 +555,7 @@ func TestStalledUpload(t *testing.T) {
 	w := watch.New()
 	w.Start()
 	defer w.Stop()
-	addr, s := serve(t, http2.Options{Watch: w, ReadTimeout: 100 * time.Millisecond, Handler: httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error {
+	addr, s := serve(t, http2.Options{Watch: w, ReadTimeout: time.Second, Handler: httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error {
 		for {
 			if _, err := x.Req.Body.Next(); err == io.EOF {
 				x.Respond(200, "", "")
@@ -580,7 +580,7 @@ func TestStalledUpload(t *testing.T) {
 	pr, pw2 := io.Pipe()
 	go func() {
 		for range 10 {
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(150 * time.Millisecond)
 			pw2.Write(make([]byte, 1024))
 		}
 		pw2.Close()
