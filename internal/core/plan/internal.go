@@ -16,6 +16,7 @@ import (
 const (
 	ServicePing = "ping"
 	ServiceNoop = "noop"
+	ServiceAPI  = "api"
 )
 
 // isInternalService reports whether a service is answered by Sluice itself.
@@ -33,6 +34,13 @@ func internalFragment(s *static.Config) (f *dynamic.Fragment, redirections map[s
 		if !p.ManualRouting {
 			http.Routers["ping"] = &dynamic.Router{EntryPoints: []string{p.EntryPoint}, Rule: "PathPrefix(`/ping`)",
 				Service: ServicePing, Priority: math.MaxInt}
+		}
+	}
+	if a := s.API; a != nil {
+		http.Services[ServiceAPI] = &dynamic.Service{}
+		if a.Insecure {
+			http.Routers["api"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/api`)",
+				Service: ServiceAPI, Priority: math.MaxInt - 1}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.EntryPoints)) {

@@ -43,7 +43,7 @@ var gaps = []gap{
 		return c.HostResolver != nil && c.HostResolver.CNAMEFlattening
 	}},
 
-	{diag.Warning, []string{"api"}, func(c *Config) bool { return c.API != nil }},
+	{diag.Warning, []string{"api", "debug"}, func(c *Config) bool { return c.API != nil && c.API.Debug }},
 	{diag.Warning, []string{"accessLog"}, func(c *Config) bool { return c.AccessLog != nil }},
 	{diag.Warning, []string{"log", "otlp"}, func(c *Config) bool { return c.Log != nil && c.Log.OTLP != nil }},
 	{diag.Warning, []string{"tracing"}, func(c *Config) bool { return c.Tracing != nil }},

@@ -46,6 +46,8 @@ type Options struct {
 	Providers []provider.Provider
 	// Sink hears of every exchange and refused connection; may be nil.
 	Sink record.Sink
+	// Version and Codename are what the API says about the program.
+	Version, Codename string
 }
 
 // App is a router that is ready to run: its sockets are bound.
@@ -63,6 +65,7 @@ type App struct {
 
 	mu       sync.Mutex
 	plan     *plan.Plan
+	refused  diag.List // what the engine could not build of it
 	reported map[diag.Finding]bool
 	applied  chan struct{} // closed when the first configuration is in force
 	once     sync.Once
@@ -75,6 +78,14 @@ func New(o Options) (*App, error) {
 	if p := o.Static.Ping; p != nil {
 		a.ping = &admin.Ping{Terminating: p.TerminatingStatusCode}
 		internal[plan.ServicePing] = a.ping
+	}
+	if c := o.Static.API; c != nil {
+		api := &admin.API{State: a, BasePath: c.BasePath, Version: o.Version, Codename: o.Codename, Started: time.Now(),
+			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName}
+		if c.Insecure {
+			api.BasePath = "" // the router is for /api
+		}
+		internal[plan.ServiceAPI] = api.Handler()
 	}
 	if err := a.bind(); err != nil {
 		return nil, err
@@ -161,6 +172,16 @@ func (a *App) Plan() *plan.Plan {
 	return a.plan
 }
 
+// InForce implements admin.State.
+func (a *App) InForce() (*plan.Plan, diag.List) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.plan, a.refused
+}
+
+// ServerStatus implements admin.State.
+func (a *App) ServerStatus(service string) map[string]bool { return a.engine.ServerStatus(service) }
+
 // Applied is closed when the providers that go first have spoken and what they said is in force.
 func (a *App) Applied() <-chan struct{} { return a.applied }
 
@@ -168,9 +189,10 @@ func (a *App) Applied() <-chan struct{} { return a.applied }
 func (a *App) apply(snapshots []dynamic.Snapshot) {
 	began := time.Now()
 	p := plan.Build(a.plan, a.static, snapshots)
-	findings := append(slices.Clone(p.Findings), a.engine.Apply(p)...)
+	refused := a.engine.Apply(p)
+	findings := slices.Concat(p.Findings, refused)
 	a.mu.Lock()
-	a.plan = p
+	a.plan, a.refused = p, refused
 	a.mu.Unlock()
 	a.report(findings)
 	if snapshots != nil {

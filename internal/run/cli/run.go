@@ -77,7 +77,7 @@ func runRouter(p *Process, args []string) int {
 		hostname = "localhost"
 	}
 	a, err := app.New(app.Options{Static: l.config, Log: log, Inherited: inherited, Hostname: hostname,
-		Notifier: lifecycle.NewNotifier(p.Getenv)})
+		Notifier: lifecycle.NewNotifier(p.Getenv), Version: Version, Codename: codename})
 	if err != nil {
 		p.errorf("%v", err)
 		return exitFailed

@@ -16,6 +16,7 @@ package engine
 
 import (
 	"log/slog"
+	"sync/atomic"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/plan"
@@ -57,6 +58,7 @@ type Engine struct {
 	chains     map[*plan.Identity]*chain
 	tunnels    map[*plan.Identity]*tcpService
 	rounds     map[string]*tunnel.Live
+	balancers  atomic.Pointer[map[string]*forward.LoadBalancer]
 }
 
 // New makes an engine without a generation.
@@ -87,6 +89,7 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 		s.publish()
 	}
 	e.o.Current.Store(generation)
+	e.balancers.Store(b.balancers())
 	e.retire(b)
 	return b.findings
 }
@@ -117,7 +120,28 @@ func (e *Engine) retire(b *build) {
 // Close ends everything that the generation in force holds. The engine must not be used afterwards.
 func (e *Engine) Close() {
 	e.state.Begin()
+	e.balancers.Store(nil)
 	e.retire(&build{})
+}
+
+// balancers returns the load balancers that were built, by the qualified names of their services.
+func (b *build) balancers() *map[string]*forward.LoadBalancer {
+	out := map[string]*forward.LoadBalancer{}
+	for name, s := range b.p.HTTP.Services {
+		if built := b.services[s.Identity]; built != nil && built.balancer != nil {
+			out[name.String()] = built.balancer
+		}
+	}
+	return &out
+}
+
+// ServerStatus tells for the servers' URLs of a service, called NAME@PROVIDER, whether they are up; nil where no load
+// balancer of that name is in force. It is safe for concurrent use with Apply and Close.
+func (e *Engine) ServerStatus(service string) map[string]bool {
+	if all := e.balancers.Load(); all != nil && (*all)[service] != nil {
+		return (*all)[service].Status()
+	}
+	return nil
 }
 
 // build is the making of one generation.
