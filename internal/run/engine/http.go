@@ -10,6 +10,7 @@ import (
 	"sluice/internal/core/fault"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
+	"sluice/internal/intake/decode"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/traffic/forward"
@@ -110,7 +111,8 @@ func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Han
 		if !ok {
 			return nil, fmt.Errorf("the middleware type %s is not supported yet", m.Type)
 		}
-		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log}
+		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log,
+			ReadFile: decode.ReadMaterial}
 		if m.Service != nil {
 			env.Service = b.service(m.Service)
 		}
