@@ -15,8 +15,8 @@ func TestAPIInsecure(t *testing.T) {
 	dynamicText := func(rule string) string {
 		return `
 http:
-  routers: {r: {rule: "` + rule + `", service: s, entryPoints: [web]}, shut: {rule: "Host(` + "`b.test`" + `)", service: s, middlewares: [m], entryPoints: [web]}}
-  middlewares: {m: {ipAllowList: {sourceRange: [nonsense]}}}
+  routers: {r: {rule: "` + rule + `", service: s, entryPoints: [web]}, shut: {rule: "Host(` + "`b.test`" + `)", service: s, middlewares: [m], entryPoints: [web]}, fileless: {rule: "Host(` + "`d.test`" + `)", service: s, middlewares: [f], entryPoints: [web]}}
+  middlewares: {m: {ipAllowList: {sourceRange: [nonsense]}}, f: {basicAuth: {usersFile: /nowhere/users}}}
   services:
     s:
       loadBalancer:
@@ -58,6 +58,9 @@ api: {insecure: true}
 	r.reload(dynamicText("Host(`c.test`)"))
 	if ask("/api/http/routers/r@file", &router); router.Rule != "Host(`c.test`)" {
 		t.Errorf("after a change: %+v", router)
+	}
+	if ask("/api/http/routers/fileless@file", &router); router.Status != "disabled" {
+		t.Errorf("router with a middleware that was not built, after a change elsewhere: %+v", router)
 	}
 	var answer struct{ Cause string }
 	if ask("/api/explain?url=http://c.test/&entryPoint=web", &answer); !strings.Contains(answer.Cause, "r@file") {

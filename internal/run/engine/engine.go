@@ -10,6 +10,7 @@
 //	router chain             Identity of the router's plan node            chain
 //	middleware state         router + middleware + fingerprint             middleware.State
 //	TLS sessions             fingerprint of the TLS options                certs.Keeper
+//	what could not be built  Identity of the plan node                     failures
 //
 // Apply and Close are called by one goroutine; everything that serves is safe for concurrent use.
 package engine
@@ -59,6 +60,7 @@ type Engine struct {
 	tunnels    map[*plan.Identity]*tcpService
 	rounds     map[string]*tunnel.Live
 	balancers  atomic.Pointer[map[string]*forward.LoadBalancer]
+	failures   map[*plan.Identity]diag.List
 }
 
 // New makes an engine without a generation.
@@ -72,12 +74,13 @@ func New(o Options) *Engine {
 func (e *Engine) Apply(p *plan.Plan) diag.List {
 	b := &build{e: e, p: p, transports: map[string]*upstream.Transport{}, byNode: map[*plan.Transport]*upstream.Transport{}, lives: map[string]*forward.Live{},
 		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{},
-		rounds: map[string]*tunnel.Live{}, fingerprints: map[string]bool{}, broken: map[*plan.Node]diag.List{}}
+		rounds: map[string]*tunnel.Live{}, fingerprints: map[string]bool{}, failures: map[*plan.Identity]diag.List{}, broken: map[*plan.Node]diag.List{}}
 	e.state.Begin()
 	b.validate()
 	set, findings := certificates(p, e.set)
 	b.findings = append(b.findings, findings...)
 	generation := b.generation()
+	b.keepFailures()
 
 	// From here on nothing can fail.
 	e.set = set
@@ -112,7 +115,7 @@ func (e *Engine) retire(b *build) {
 		}
 	}
 	e.services, e.chains, e.transports, e.lives, e.tunnels = b.services, b.chains, b.transports, b.lives, b.tunnels
-	e.rounds = b.rounds
+	e.rounds, e.failures = b.rounds, b.failures
 	e.keeper.Retain(b.fingerprints)
 	e.state.Sweep()
 }
@@ -160,6 +163,8 @@ type build struct {
 	fingerprints map[string]bool
 	// broken are the nodes that cannot be built, with the reasons.
 	broken map[*plan.Node]diag.List
+	// failures are what building found, by the elements that it found it in.
+	failures map[*plan.Identity]diag.List
 }
 
 // validate finds out which nodes cannot be built, by the same checks that `sluice check` makes.
@@ -177,6 +182,42 @@ func (b *build) report(n *plan.Node, err error) {
 	f := finding(n, err)
 	b.broken[n] = append(b.broken[n], f)
 	b.findings.Add(f)
+	if id := b.identity(n); id != nil {
+		b.failures[id] = append(b.failures[id], f)
+	}
+}
+
+// identity returns the identity of a node of the plan, nil for kinds that are built anew each time.
+func (b *build) identity(n *plan.Node) *plan.Identity {
+	switch n.Kind {
+	case "http.middlewares":
+		return b.p.HTTP.Middlewares[n.Name].Identity
+	case "http.services":
+		return b.p.HTTP.Services[n.Name].Identity
+	case "tcp.services":
+		return b.p.TCP.Services[n.Name].Identity
+	}
+	return nil
+}
+
+// keepFailures says again what building found in elements that did not change: what they refuse is kept, so that they
+// were not built this time.
+func (b *build) keepFailures() {
+	keep := func(id *plan.Identity) {
+		if before := b.e.failures[id]; len(before) > 0 && len(b.failures[id]) == 0 {
+			b.failures[id] = before
+			b.findings = append(b.findings, before...)
+		}
+	}
+	for _, m := range b.p.HTTP.Middlewares {
+		keep(m.Identity)
+	}
+	for _, s := range b.p.HTTP.Services {
+		keep(s.Identity)
+	}
+	for _, s := range b.p.TCP.Services {
+		keep(s.Identity)
+	}
 }
 
 func finding(n *plan.Node, err error) diag.Finding {
