@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"sync"
@@ -162,6 +163,16 @@ func (b *Body) nextOfFile() ([]byte, error) {
 	}
 	b.pos += int64(n)
 	return b.piece[:n], nil
+}
+
+// Reader returns a reader of what was read ahead, with a place of its own: it does not disturb Next, and several may be used
+// at once, until Finish.
+func (b *Body) Reader() io.Reader {
+	memory := bytes.NewReader(b.memory)
+	if b.file == nil {
+		return memory
+	}
+	return io.MultiReader(memory, io.NewSectionReader(b.file, 0, b.size-int64(len(b.memory))))
 }
 
 // Ready implements httpmsg.Body.

@@ -81,6 +81,9 @@ func TestRead(t *testing.T) {
 			if got := drain(t, b); !bytes.Equal(got, data) || b.Size() != int64(len(data)) {
 				t.Fatalf("round %d: the second reading gave %d bytes of %d", round, len(got), len(data))
 			}
+			if got, err := io.ReadAll(b.Reader()); err != nil || !bytes.Equal(got, data) {
+				t.Fatalf("round %d: a reader gave %d bytes, %v", round, len(got), err)
+			}
 			b.Close()
 			b.Rewind()
 			if got := drain(t, b.Source()); !bytes.Equal(got, data) {
