@@ -249,10 +249,28 @@ func passthroughConnect(ctx context.Context, w *world, t *target, d time.Duratio
 	if err != nil {
 		return sample{}, err
 	}
+	// The client's Finished and its request, as one record of the size that they have.
+	request := append([]byte{0x17, 3, 3, 0, 200}, make([]byte, 200)...)
 	return workers(ctx, 16, d, func(ctx context.Context, i int) (int, error) {
-		n, err := tunnel(ctx, i, t.small, hello, nil)
-		if err == nil && n != 64 {
-			err = fmt.Errorf("%d bytes came back", n)
+		c, err := dialFrom(ctx, i, t.small)
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		var b [1500]byte
+		if _, err = c.Write(hello); err == nil {
+			_, err = io.ReadFull(c, b[:])
+		}
+		if err == nil {
+			_, err = c.Write(request)
+		}
+		if err == nil {
+			_, err = io.ReadFull(c, b[:300])
+		}
+		if err == nil {
+			if _, end := c.Read(b[:]); end != io.EOF {
+				err = fmt.Errorf("the tunnel did not end with its machine: %v", end)
+			}
 		}
 		return 1, err
 	})
@@ -281,7 +299,7 @@ func passthroughBulk(ctx context.Context, w *world, t *target, d time.Duration) 
 	return s, err
 }
 
-// tunnel sends a ClientHello and reads to the end.
+// tunnel sends a ClientHello and reads to the end, into the same buffer again and again.
 func tunnel(ctx context.Context, worker int, address string, hello, buffer []byte) (int64, error) {
 	c, err := dialFrom(ctx, worker, address)
 	if err != nil {
@@ -290,9 +308,6 @@ func tunnel(ctx context.Context, worker int, address string, hello, buffer []byt
 	defer c.Close()
 	if _, err := c.Write(hello); err != nil {
 		return 0, err
-	}
-	if buffer == nil {
-		buffer = make([]byte, 512)
 	}
 	var n int64
 	for {

@@ -55,7 +55,7 @@ var scenarios = []scenario{
 	{name: "tls-handshake-rsa", about: "new TLS 1.3 connections, RSA 2048", unit: "handshake", load: handshakes(rsaHost, tls.X25519, false)},
 	{name: "h2", about: "HTTP/2 over TLS, 8 connections of 16 streams", unit: "request",
 		budget: "reported (interim engine; own engine: 2x HAProxy, goal 1.2x)", load: h2load},
-	{name: "passthrough-connect", about: "new connections passed through by SNI, 64 bytes back, close", unit: "connection",
+	{name: "passthrough-connect", about: "new connections passed through by SNI, in the shape of a TLS 1.3 handshake with one request", unit: "connection",
 		budget: "1.0x haproxy (goal 0.8x)", load: passthroughConnect},
 	{name: "passthrough-bulk", about: "bytes of a machine passed through by SNI, 4 connections of 64 MiB", unit: "MiB",
 		budget: "1.0x haproxy (goal 0.8x)", load: passthroughBulk},

@@ -33,7 +33,7 @@ const (
 // Addresses is the line that the benchmark reads.
 type Addresses struct {
 	HTTP  string `json:"http"`  // HTTP/1.1
-	Small string `json:"small"` // reads one TLS record, sends 64 bytes, closes
+	Small string `json:"small"` // reads a TLS record, sends 1500 bytes, reads another, sends 300, closes
 	Bulk  string `json:"bulk"`  // reads one TLS record, sends 64 MiB, closes
 }
 
@@ -46,8 +46,8 @@ func main() {
 		serve func(net.Conn)
 	}{
 		{&a.HTTP, serveHTTP},
-		{&a.Small, func(c net.Conn) { serveRecord(c, 64) }},
-		{&a.Bulk, func(c net.Conn) { serveRecord(c, bulkBytes) }},
+		{&a.Small, func(c net.Conn) { serveRecords(c, 1500, 300) }},
+		{&a.Bulk, func(c net.Conn) { serveRecords(c, bulkBytes) }},
 	} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -184,22 +184,24 @@ func serveWebSocket(c net.Conn, r *bufio.Reader, key []byte) {
 	}
 }
 
-// serveRecord reads one TLS record, whatever is in it, and sends n bytes.
-func serveRecord(c net.Conn, n int) {
+// serveRecords answers each TLS record, whatever is in it, with the next number of bytes, and closes after the last.
+func serveRecords(c net.Conn, answers ...int) {
 	defer c.Close()
-	var header [5]byte
-	if _, err := io.ReadFull(c, header[:]); err != nil {
-		return
-	}
-	if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint16(header[3:]))); err != nil {
-		return
-	}
-	for n > 0 {
-		m, err := c.Write(filler[:min(n, len(filler))])
-		if err != nil {
+	for _, n := range answers {
+		var header [5]byte
+		if _, err := io.ReadFull(c, header[:]); err != nil {
 			return
 		}
-		n -= m
+		if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint16(header[3:]))); err != nil {
+			return
+		}
+		for n > 0 {
+			m, err := c.Write(filler[:min(n, len(filler))])
+			if err != nil {
+				return
+			}
+			n -= m
+		}
 	}
 }
 
