@@ -332,3 +332,16 @@ func FuzzRetryExpression(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkWhole(b *testing.B) {
+	text := bytes.Repeat([]byte("x"), 4096)
+	h := handler(b, nil, httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }))
+	x := &httpmsg.Exchange{}
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Reset(nil)
+		x.Req.Method, x.Req.Body, x.Req.ContentLength = httpmsg.Text("POST"), &httpmsg.Bytes{Data: text}, int64(len(text))
+		h.Serve(x)
+		x.Finish()
+	}
+}

@@ -308,3 +308,15 @@ func TestPassingCostsNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func BenchmarkPassing(b *testing.B) {
+	h := handler(b, nil, answers(200), answers(200))
+	x := &httpmsg.Exchange{}
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Reset(nil)
+		x.Req.Method = httpmsg.Text("GET")
+		h.Serve(x)
+		x.Finish()
+	}
+}

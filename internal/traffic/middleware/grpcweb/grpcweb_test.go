@@ -290,3 +290,16 @@ func (c *cuts) Next() ([]byte, error) {
 func (c *cuts) Ready() bool              { return c.rnd.IntN(2) == 0 }
 func (c *cuts) Trailer() *httpmsg.Header { return nil }
 func (c *cuts) Close()                   {}
+
+func BenchmarkPassing(b *testing.B) {
+	h := handler(b, httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }), "*")
+	x := &httpmsg.Exchange{}
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Reset(nil)
+		x.Req.Method = httpmsg.Text("POST")
+		x.Req.Header.AddID(httpmsg.HdrContentType, httpmsg.Text("application/json"))
+		h.Serve(x)
+		x.Finish()
+	}
+}
