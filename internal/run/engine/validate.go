@@ -12,6 +12,7 @@ import (
 	"sluice/internal/traffic/middleware/buffering"
 	"sluice/internal/traffic/middleware/compress"
 	"sluice/internal/traffic/middleware/errorpage"
+	"sluice/internal/traffic/middleware/forwardauth"
 	"sluice/internal/traffic/middleware/grpcweb"
 	"sluice/internal/traffic/middleware/ratelimit"
 	"sluice/internal/traffic/middleware/retrying"
@@ -20,7 +21,7 @@ import (
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
-		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind())
+		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind())
 })
 
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.

@@ -61,7 +61,7 @@ func TestRemoteExactness(t *testing.T) {
 				}
 				t.Fatalf("%+v, request %d: got %v %v, want %v %v", r, i, ok, wait, want, wantWait)
 			}
-			if d := wait - wantWait; d > 2*time.Microsecond || d < -2*time.Microsecond {
+			if d := wait - wantWait; d > 10*time.Microsecond || d < -10*time.Microsecond {
 				t.Fatalf("%+v, request %d: got %v, want %v", r, i, wait, wantWait)
 			}
 		}
@@ -131,9 +131,11 @@ func TestRemoteFailures(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	server.Set("sluice:rate:m@file:192.0.2.1", "junk")
-	if got := status(); got != 200 {
-		t.Errorf("got %d with junk in the store", got)
+	// Another of the client's connections may still have to find out that the store was gone.
+	for server.Set("sluice:rate:m@file:192.0.2.1", "junk"); status() != 200; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("junk in the store is not got over")
+		}
 	}
 }
 
