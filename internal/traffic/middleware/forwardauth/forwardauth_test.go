@@ -387,7 +387,7 @@ func TestRefused(t *testing.T) {
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := newAuth(t, nil)
-	auth := newAuth(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 302) })
+	auth := newAuth(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
 	o := &origin{}
 	x := request("/")
 	if err := handler(t, config(auth.URL, nil), o).Serve(x); err != nil || x.Res.Status != 302 || o.calls > 0 || other.asked != nil {
@@ -497,7 +497,11 @@ func TestSpoofing(t *testing.T) {
 		}
 	})
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, r.Header["X-User"], r.Header["X_User"], r.Header["X_user"])
+		var seen []any
+		for _, spelling := range []string{"X-User", "X_User", "X_user"} {
+			seen = append(seen, r.Header[spelling])
+		}
+		fmt.Fprint(w, seen...)
 	}))
 	defer service.Close()
 	h := handler(t, config(auth.URL, func(c *dynamic.ForwardAuth) { c.AuthResponseHeaders = []string{"X-User"} }), trial.Service(t, service.URL))
