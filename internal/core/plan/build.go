@@ -215,33 +215,21 @@ func (b *builder) gather() {
 			}
 		}
 	}
-	for _, n := range b.plan.HTTP.Routers {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.HTTP.Services {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.HTTP.Middlewares {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.HTTP.Transports {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.TCP.Routers {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.TCP.Services {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.TCP.Middlewares {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.TCP.Transports {
-		add(&n.Node)
-	}
-	for _, n := range b.plan.TLS.Options {
-		add(&n.Node)
-	}
+	addAll(b.plan.HTTP.Routers, add)
+	addAll(b.plan.HTTP.Services, add)
+	addAll(b.plan.HTTP.Middlewares, add)
+	addAll(b.plan.HTTP.Transports, add)
+	addAll(b.plan.TCP.Routers, add)
+	addAll(b.plan.TCP.Services, add)
+	addAll(b.plan.TCP.Middlewares, add)
+	addAll(b.plan.TCP.Transports, add)
+	addAll(b.plan.TLS.Options, add)
 	b.findings.Sort()
 	b.plan.Findings = b.findings
+}
+
+func addAll[E interface{ node() *Node }](elements map[Name]E, add func(*Node)) {
+	for _, e := range elements {
+		add(e.node())
+	}
 }

@@ -61,6 +61,8 @@ type Node struct {
 	written string
 }
 
+func (n *Node) node() *Node { return n }
+
 // Key returns the dotted path of the element in its document, such as http.routers.api.
 func (n *Node) Key() string { return n.Kind + "." + n.written }
 

@@ -45,6 +45,9 @@ var gaps = []gap{
 
 	{diag.Warning, []string{"api", "debug"}, func(c *Config) bool { return c.API != nil && c.API.Debug }},
 	{diag.Warning, []string{"accessLog"}, func(c *Config) bool { return c.AccessLog != nil }},
+	{diag.Warning, []string{"log", "maxSize"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxSize != 0 }},
+	{diag.Warning, []string{"log", "maxAge"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxAge != 0 }},
+	{diag.Warning, []string{"log", "maxBackups"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxBackups != 0 }},
 	{diag.Warning, []string{"log", "otlp"}, func(c *Config) bool { return c.Log != nil && c.Log.OTLP != nil }},
 	{diag.Warning, []string{"tracing"}, func(c *Config) bool { return c.Tracing != nil }},
 	{diag.Warning, []string{"ocsp"}, func(c *Config) bool { return c.OCSP != nil }},

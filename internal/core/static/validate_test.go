@@ -438,6 +438,8 @@ func use(t *testing.T, v reflect.Value, path []string) {
 			use(t, f.Elem(), path[1:])
 		case f.Kind() == reflect.Bool:
 			f.SetBool(true)
+		case f.Kind() == reflect.Int:
+			f.SetInt(1)
 		case f.Kind() == reflect.Map:
 			f.Set(reflect.MakeMap(f.Type()))
 			f.SetMapIndex(reflect.ValueOf("x"), reflect.Zero(f.Type().Elem()))

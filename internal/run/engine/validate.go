@@ -69,6 +69,12 @@ func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
 			say(&s.Node, checkService(s))
 		}
 	}
+	for _, s := range p.TCP.Services {
+		if s.Type == "loadBalancer" && s.Config.LoadBalancer.HealthCheck != nil || s.Type == "weighted" && s.Config.Weighted.HealthCheck != nil {
+			say(&s.Node, diag.List{{Severity: diag.Warning, Key: s.Type + ".healthCheck", Code: "NOT-SUPPORTED",
+				Message: "health checks of TCP services are not supported yet", Hint: "a server that cannot be dialled is passed over"}})
+		}
+	}
 }
 
 // checkService reports kinds and options of services that do not work.
