@@ -43,6 +43,7 @@ func entryPointOptions(name string, c *static.EntryPoint, hostname string) entry
 			MaxDecoderHeaderTableSize: int(c.HTTP2.MaxDecoderHeaderTableSize),
 			MaxEncoderHeaderTableSize: int(c.HTTP2.MaxEncoderHeaderTableSize),
 			MaxHeaderBytes:            c.HTTP.MaxHeaderBytes,
+			MaxField:                  headLimits(c.HTTP.MaxHeaderBytes).Field,
 		},
 	}
 	if p := c.ProxyProtocol; p != nil {

@@ -1,3 +1,5 @@
+// This file is long because it holds one table of server misbehaviour beside the client that it is tried on; both are read together.
+
 package http1
 
 import (

@@ -103,7 +103,7 @@ func (l *limiter) Serve(x *httpmsg.Exchange) error {
 		return nil
 	}
 	if wait > 0 {
-		if cause := sleep(x, wait); cause != nil {
+		if cause := x.Sleep(wait); cause != nil {
 			return fault.New(fault.ClientGone, "rateLimit: waiting for a token", cause)
 		}
 	}
@@ -123,24 +123,4 @@ func refuse(x *httpmsg.Exchange, wait time.Duration) {
 	value := x.Scratch(len(text))
 	copy(value, text)
 	h.Append(httpmsg.Field{Name: httpmsg.Text("X-Retry-In"), Value: value})
-}
-
-// sleep waits, or returns why nobody waits for the answer any more.
-func sleep(x *httpmsg.Exchange, d time.Duration) error {
-	gone := make(chan struct{}, 1)
-	cancel := func(error) {
-		select {
-		case gone <- struct{}{}:
-		default:
-		}
-	}
-	x.OnCancel(&cancel)
-	defer x.OnCancel(nil)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-gone:
-	}
-	return x.Cancelled()
 }

@@ -183,7 +183,7 @@ func (r *retrier) run(x *httpmsg.Exchange, body *spool.Body, byStatus bool) erro
 		if body != nil {
 			body.Rewind()
 		}
-		if cause := sleep(x, pause); cause != nil {
+		if cause := x.Sleep(pause); cause != nil {
 			return fault.New(fault.ClientGone, "retry: waiting for another try", cause)
 		}
 		x.Facts.Retries++
@@ -216,27 +216,4 @@ func (r *retrier) jitter(d time.Duration) time.Duration {
 		return 0
 	}
 	return time.Duration(float64(d) * (1 - spread + 2*spread*r.random()))
-}
-
-// sleep waits, or returns why nobody waits for the answer any more.
-func sleep(x *httpmsg.Exchange, d time.Duration) error {
-	if d <= 0 {
-		return x.Cancelled()
-	}
-	gone := make(chan struct{}, 1)
-	cancel := func(error) {
-		select {
-		case gone <- struct{}{}:
-		default:
-		}
-	}
-	x.OnCancel(&cancel)
-	defer x.OnCancel(nil)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-gone:
-	}
-	return x.Cancelled()
 }
