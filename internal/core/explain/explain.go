@@ -3,8 +3,8 @@
 // owns an ACME challenge, which router wins, what its middlewares and its service do. Where the answer is not the one
 // that a person expects, its first sentence names the cause.
 //
-// Everything here is pure. What only running tells (the health of servers, whether a challenge of ours is pending, the
-// answer of a server) is not part of an answer.
+// Everything here is pure. What a plan alone does not tell (what cannot be built, which certificate is shown) is asked of
+// Facts; what only serving tells (whether a challenge of ours is pending, the answer of a server) is not part of an answer.
 package explain
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/route"
 	"sluice/internal/core/rule"
@@ -43,6 +44,8 @@ type Way struct {
 	Reason   string `json:"reason,omitempty"`
 	// TLSOptions names what the handshake is made with; empty where we make none.
 	TLSOptions string `json:"tlsOptions,omitempty"`
+	// Certificate describes what the handshake shows; empty where we make none, or where Facts do not tell.
+	Certificate string `json:"certificate,omitempty"`
 	// Challenge says who owns an ACME challenge; empty for other requests.
 	Challenge string `json:"challenge,omitempty"`
 	// Candidates are the routers that compete for it, in the order in which they are asked.
@@ -99,17 +102,26 @@ type Step struct {
 	Effect string `json:"effect,omitempty"`
 }
 
-// asking is one question put to one plan.
-type asking struct {
-	p       *plan.Plan
-	q       *Question
-	refused diag.List
+// Facts are what answers need besides the plan. The zero value knows nothing.
+type Facts struct {
+	// Refused are the findings of those who build what the plan names (engine.Validate), since what they refuse is not
+	// served either.
+	Refused diag.List
+	// Certificate describes the certificate that a handshake for a server name shows, with the name empty for a client that
+	// sends none. With strict, ok is false where no certificate covers the name. nil where certificates are not known.
+	Certificate func(name string, strict bool) (text string, ok bool)
 }
 
-// Ask answers a question. refused are the findings of those who build what the plan names (engine.Validate), since what
-// they refuse is not served either.
-func Ask(p *plan.Plan, q *Question, refused diag.List) *Answer {
-	a := &asking{p, q, refused}
+// asking is one question put to one plan.
+type asking struct {
+	p *plan.Plan
+	q *Question
+	Facts
+}
+
+// Ask answers a question.
+func Ask(p *plan.Plan, q *Question, facts Facts) *Answer {
+	a := &asking{p, q, facts}
 	names, assumed := a.entryPoints()
 	out := &Answer{Assumed: assumed}
 	for _, name := range names {
@@ -271,6 +283,9 @@ func (a *asking) tcp(w *Way, ep *plan.EntryPoint, r *plan.TCPRouter) {
 	if r.Options != nil {
 		w.TLSOptions = r.Options.Name.Local
 	}
+	if a.q.TLS && r.Options != nil && !r.Passthrough() && !a.handshake(w, r.Options.Config) {
+		return
+	}
 	who := "the TCP router " + quoted(r.Name.String())
 	switch {
 	case r.Status == plan.Disabled:
@@ -291,6 +306,18 @@ func (a *asking) tcp(w *Way, ep *plan.EntryPoint, r *plan.TCPRouter) {
 	if !a.q.TCP && !a.q.TLS && len(ep.Plain) > 0 {
 		w.Cause += "; it hides the HTTP routers of entry point " + quoted(ep.Name)
 	}
+}
+
+// handshake says which certificate is shown under options (nil: refused anyway), and reports whether there is one.
+func (a *asking) handshake(w *Way, options *dynamic.TLSOptions) bool {
+	if a.Certificate == nil || options == nil {
+		return true
+	}
+	text, ok := a.Certificate(a.q.SNI, options.SNIStrict)
+	if w.Certificate = text; !ok {
+		w.Cause = "the handshake is refused: no certificate covers " + quoted(a.q.SNI) + ", and the TLS options " + quoted(w.TLSOptions) + " have sniStrict"
+	}
+	return ok
 }
 
 // tcpServers lists the servers of a service and those below it.

@@ -111,7 +111,7 @@ func TestAsk(t *testing.T) {
 			if c.set != nil {
 				c.set(q)
 			}
-			a := explain.Ask(p, q, nil)
+			a := explain.Ask(p, q, explain.Facts{})
 			if !strings.Contains(a.Cause, c.cause) {
 				t.Errorf("cause %q, want %q in it", a.Cause, c.cause)
 			}
@@ -133,7 +133,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := p.HTTP.Middlewares[plan.Name{Local: "move", Provider: "file"}]
-	a := explain.Ask(p, q, diag.List{{Place: m.Place(), Severity: diag.Error, Key: m.Key() + ".redirectRegex.regex", Message: "it is broken"}})
+	a := explain.Ask(p, q, explain.Facts{Refused: diag.List{{Place: m.Place(), Severity: diag.Error, Key: m.Key() + ".redirectRegex.regex", Message: "it is broken"}}})
 	if a.Ways[0].Status != 503 || !strings.Contains(a.Cause, `"move@file" cannot be used: it is broken`) {
 		t.Errorf("status %d, cause %q", a.Ways[0].Status, a.Cause)
 	}
@@ -146,7 +146,7 @@ func TestEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := explain.Ask(p, q, nil)
+	a := explain.Ask(p, q, explain.Facts{})
 	if len(a.Ways) != 3 || !strings.HasPrefix(a.Cause, "on entry point admin: ") || !strings.Contains(a.Assumed, "no entry point listens on port 1234") {
 		t.Errorf("%d ways, assumed %q, cause %q", len(a.Ways), a.Assumed, a.Cause)
 	}
@@ -160,7 +160,7 @@ func FuzzParse(f *testing.F) {
 	p := plan.Build(nil, static.Effective(st), nil)
 	f.Fuzz(func(t *testing.T, text string) {
 		if q, err := explain.Parse(text); err == nil {
-			if explain.Ask(p, q, nil).Cause == "" {
+			if explain.Ask(p, q, explain.Facts{}).Cause == "" {
 				t.Error("no cause")
 			}
 		}

@@ -28,6 +28,9 @@ func sideOf(ep *plan.EntryPoint, tls bool) side {
 func (a *asking) http(w *Way, ep *plan.EntryPoint, d route.Decision) {
 	if d.Action == route.HTTPS {
 		w.TLSOptions = optionsName(ep, d.Options)
+		if d.Options >= 0 && d.Options < len(ep.Options) && !a.handshake(w, ep.Options[d.Options].Effective) {
+			return
+		}
 	}
 	keepDots, encode := false, false
 	if ep.Config != nil {

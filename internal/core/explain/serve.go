@@ -112,7 +112,7 @@ func (a *asking) refusal(n *plan.Node) string {
 		return first(n.Findings)
 	}
 	key, source := n.Key(), n.Place().Source
-	for _, f := range a.refused {
+	for _, f := range a.Refused {
 		if f.Severity == diag.Error && f.Place.Source == source && (f.Key == key || strings.HasPrefix(f.Key, key+".")) {
 			return worded(f)
 		}

@@ -23,6 +23,8 @@ type State interface {
 	// ServerStatus tells for the URLs of a load balancer, called NAME@PROVIDER, whether they are up. Servers that it does not
 	// know count as up.
 	ServerStatus(service string) map[string]bool
+	// Certificate describes the certificate that a handshake for a server name shows (explain.Facts).
+	Certificate(name string, strict bool) (text string, ok bool)
 }
 
 // API is the read-only JSON API. It shows elements as they were written, with passwords, tokens and keys left out, and
@@ -140,7 +142,7 @@ func (a *API) explain(w http.ResponseWriter, r *http.Request) {
 		question.SetHeader(name, strings.TrimSpace(value))
 	}
 	p, refused := a.State.InForce()
-	reply(w, object(explain.Ask(p, question, refused)))
+	reply(w, object(explain.Ask(p, question, explain.Facts{Refused: refused, Certificate: a.State.Certificate})))
 }
 
 // reply writes compact JSON.

@@ -79,6 +79,8 @@ func (f fixed) ServerStatus(service string) map[string]bool {
 	return nil
 }
 
+func (f fixed) Certificate(name string, _ bool) (string, bool) { return "that of " + name, true }
+
 func state(t *testing.T, staticText, dynamicText string) fixed {
 	t.Helper()
 	doc, err := decode.File("static.yml", []byte(staticText), decode.YAML)

@@ -182,6 +182,11 @@ func (a *App) InForce() (*plan.Plan, diag.List) {
 // ServerStatus implements admin.State.
 func (a *App) ServerStatus(service string) map[string]bool { return a.engine.ServerStatus(service) }
 
+// Certificate implements admin.State.
+func (a *App) Certificate(name string, strict bool) (string, bool) {
+	return a.engine.Certificate(name, strict)
+}
+
 // Applied is closed when the providers that go first have spoken and what they said is in force.
 func (a *App) Applied() <-chan struct{} { return a.applied }
 

@@ -8,17 +8,19 @@ import (
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/explain"
+	"sluice/internal/run/engine"
 )
 
 // maxCandidates is how many losing routers are printed for people; --json has all of them.
 const maxCandidates = 40
 
-// runExplain says what would become of a request or connection. Configuration is read as check reads it.
+// runExplain says what would become of a request or connection. Configuration is read as check reads it, or a running
+// instance is asked.
 func runExplain(p *Process, args []string) int {
 	var flags, files, headers []string
-	var target, method, client, entryPoint string
+	var target, method, client, entryPoint, from string
 	asJSON := false
-	own := map[string]*string{"--method": &method, "--client-ip": &client, "--entrypoint": &entryPoint}
+	own := map[string]*string{"--method": &method, "--client-ip": &client, "--entrypoint": &entryPoint, "--from": &from}
 	for i := 0; i < len(args); i++ {
 		a := args[i]
 		name, value, hasValue := strings.Cut(a, "=")
@@ -41,7 +43,7 @@ func runExplain(p *Process, args []string) int {
 			}
 		case strings.HasPrefix(a, "-"):
 			flags = append(flags, a)
-		case strings.Contains(a, "://") && target == "":
+		case target == "" && strings.Contains(a, "://"):
 			target = a
 		default:
 			files = append(files, a)
@@ -52,13 +54,25 @@ func runExplain(p *Process, args []string) int {
 		p.errorf("explain: %v", err)
 		return exitUsage
 	}
+	if from != "" {
+		if len(flags)+len(files) > 0 {
+			p.errorf("explain: --from asks a running instance, so %s has no effect", strings.Join(append(flags, files...), " "))
+			return exitUsage
+		}
+		answer, err := askInstance(from, target, q)
+		if err != nil {
+			p.errorf("explain: %v", err)
+			return exitFailed
+		}
+		return show(p, answer, asJSON)
+	}
 	c := &configuration{}
 	if err := c.read(p, flags, files); err != nil {
 		p.errorf("explain: %v", err)
 		return exitUsage
 	}
 	built, refused := c.plan()
-	answer := explain.Ask(built, q, refused)
+	answer := explain.Ask(built, q, explain.Facts{Refused: refused, Certificate: engine.Certificate(built)})
 	if built.HTTP.Routers == nil || len(answer.Ways) == 0 {
 		// Nothing was read that could be asked: what stood in the way is the cause.
 		for _, f := range c.findings {
@@ -68,11 +82,15 @@ func runExplain(p *Process, args []string) int {
 			}
 		}
 	}
+	return show(p, answer, asJSON)
+}
+
+func show(p *Process, answer *explain.Answer, asJSON bool) int {
 	if asJSON {
 		printJSON(p, answer)
-		return exitFine
+	} else {
+		printAnswer(p.Stdout, answer)
 	}
-	printAnswer(p.Stdout, answer)
 	return exitFine
 }
 
@@ -119,6 +137,9 @@ func printAnswer(w io.Writer, a *explain.Answer) {
 		line("  connection: %s (%s)", way.Decision, way.Reason)
 		if way.TLSOptions != "" {
 			line("  TLS options: %s", way.TLSOptions)
+		}
+		if way.Certificate != "" {
+			line("  certificate: %s", way.Certificate)
 		}
 		if way.Challenge != "" {
 			line("  challenge: %s", way.Challenge)

@@ -30,6 +30,17 @@ func certificates(p *plan.Plan, previous *certs.Set) (*certs.Set, diag.List) {
 	return set, findings
 }
 
+// Certificate describes the certificate that a plan's own certificates give a server name, as explain.Facts asks for it.
+func Certificate(p *plan.Plan) func(name string, strict bool) (string, bool) {
+	set, _ := certificates(p, nil) // Validate reports what is wrong with them
+	return set.Describe
+}
+
+// Certificate describes the certificate in force for a server name, those of resolvers among them. Safe for concurrent use.
+func (e *Engine) Certificate(name string, strict bool) (string, bool) {
+	return e.keeper.Current().Describe(name, strict)
+}
+
 // tlsOptions returns what handshakes with these options are made with, nil to refuse them.
 func (b *build) tlsOptions(effective *dynamic.TLSOptions, node *plan.TLSOptions) *entrypoint.TLSOptions {
 	if effective == nil || node == nil || node.Status == plan.Disabled || b.broken[&node.Node].Has(diag.Error) {

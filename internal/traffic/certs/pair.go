@@ -141,6 +141,21 @@ func (p *Pair) Covers(name string) bool {
 	return ok && slices.Contains(p.Names, "*."+parent)
 }
 
+// String tells the names, the issuer and the end of the pair.
+func (p *Pair) String() string {
+	if p.TLS.Leaf == nil {
+		return "a certificate that cannot be read"
+	}
+	names := p.Names
+	const shown = 4
+	if len(names) > shown {
+		names = append(slices.Clone(names[:shown]), fmt.Sprintf("%d more", len(p.Names)-shown))
+	}
+	leaf := p.TLS.Leaf
+	issuer := cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String(), "nobody")
+	return fmt.Sprintf("%s, issued by %s, valid until %s", strings.Join(names, " "), issuer, leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+}
+
 // better orders pairs for the same name: cheap keys first, then the one that lasts longest.
 func better(a, b *Pair) int {
 	return cmp.Or(cmp.Compare(a.kind, b.kind), b.TLS.Leaf.NotAfter.Compare(a.TLS.Leaf.NotAfter), bytes.Compare(a.id[:], b.id[:]))

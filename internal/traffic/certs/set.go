@@ -243,6 +243,27 @@ func (s *Set) Select(hello *tls.ClientHelloInfo, strict bool) (chosen *Pair, fou
 	return s.Default(), false
 }
 
+// Describe says in words which certificate a client is shown that sends name and can use every kind of key. With strict, ok
+// is false where no certificate has the name.
+func (s *Set) Describe(name string, strict bool) (text string, ok bool) {
+	var p *Pair
+	s.each(normal(name), func(list []*Pair) bool {
+		p = list[0]
+		return true
+	})
+	switch {
+	case p != nil:
+		return p.String(), true
+	case strict:
+		return "none", false
+	case s.Default() != nil:
+		return "the default certificate, " + s.Default().String(), true
+	case len(s.generated) > 0:
+		return "the self-signed default certificate, until the one of defaultGeneratedCert is there", true
+	}
+	return "the self-signed default certificate, since no other one covers the name", true
+}
+
 // localAddress is the address that a client without server name connected to, as text; empty if it has none.
 func localAddress(c net.Conn) string {
 	if c == nil {
