@@ -17,6 +17,7 @@ const (
 	ServicePing = "ping"
 	ServiceNoop = "noop"
 	ServiceAPI  = "api"
+	ServiceREST = "rest"
 )
 
 // isInternalService reports whether a service is answered by Sluice itself.
@@ -41,6 +42,17 @@ func internalFragment(s *static.Config) (f *dynamic.Fragment, redirections map[s
 		if a.Insecure {
 			http.Routers["api"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/api`)",
 				Service: ServiceAPI, Priority: math.MaxInt - 1}
+			if a.Debug {
+				http.Routers["debug"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/debug`)",
+					Service: ServiceAPI, Priority: math.MaxInt - 1}
+			}
+		}
+	}
+	if p := s.Providers; p != nil && p.Rest != nil {
+		http.Services[ServiceREST] = &dynamic.Service{}
+		if p.Rest.Insecure {
+			http.Routers["rest"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/api/providers`)",
+				Service: ServiceREST, Priority: math.MaxInt}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.EntryPoints)) {

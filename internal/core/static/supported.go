@@ -21,7 +21,6 @@ var gaps = []gap{
 	providerGap("kubernetesCRD", func(p *Providers) bool { return p.KubernetesCRD != nil }),
 	providerGap("kubernetesGateway", func(p *Providers) bool { return p.KubernetesGateway != nil }),
 	providerGap("knative", func(p *Providers) bool { return p.Knative != nil }),
-	providerGap("rest", func(p *Providers) bool { return p.Rest != nil }),
 	providerGap("consulCatalog", func(p *Providers) bool { return p.ConsulCatalog != nil }),
 	providerGap("nomad", func(p *Providers) bool { return p.Nomad != nil }),
 	providerGap("ecs", func(p *Providers) bool { return p.ECS != nil }),
@@ -43,7 +42,6 @@ var gaps = []gap{
 		return c.HostResolver != nil && c.HostResolver.CNAMEFlattening
 	}},
 
-	{diag.Warning, []string{"api", "debug"}, func(c *Config) bool { return c.API != nil && c.API.Debug }},
 	{diag.Warning, []string{"accessLog"}, func(c *Config) bool { return c.AccessLog != nil }},
 	{diag.Warning, []string{"log", "maxSize"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxSize != 0 }},
 	{diag.Warning, []string{"log", "maxAge"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxAge != 0 }},

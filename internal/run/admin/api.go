@@ -39,6 +39,8 @@ type API struct {
 	// DisableDashboardAd and DashboardName are repeated for dashboards.
 	DisableDashboardAd bool
 	DashboardName      string
+	// Debug adds the counters and profiles of the process under /debug, which has no base path.
+	Debug bool
 }
 
 // Handler returns what serves the API.
@@ -49,6 +51,7 @@ func (a *API) mux() http.Handler {
 	mux.HandleFunc("GET /api/version", a.version)
 	mux.HandleFunc("GET /api/overview", func(w http.ResponseWriter, _ *http.Request) { reply(w, a.view().overview()) })
 	mux.HandleFunc("GET /api/rawdata", func(w http.ResponseWriter, _ *http.Request) { reply(w, a.view().raw()) })
+	mux.HandleFunc("GET /api/support-dump", a.supportDump)
 	mux.HandleFunc("GET /api/explain", a.explain)
 	mux.HandleFunc("GET /api/entrypoints", func(w http.ResponseWriter, r *http.Request) {
 		page(w, r.URL.Query(), a.view().entryPoints())
@@ -79,6 +82,12 @@ func (a *API) mux() http.Handler {
 	if base := strings.TrimSuffix(a.BasePath, "/"); base != "" {
 		h = http.StripPrefix(base, mux)
 	}
+	if a.Debug {
+		both := http.NewServeMux()
+		both.Handle("/debug/", debugMux())
+		both.Handle("/", h)
+		h = both
+	}
 	return sameOrigin(h)
 }
 
@@ -102,16 +111,19 @@ func sameOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// version keeps the spelling of keys that clients know.
 func (a *API) version(w http.ResponseWriter, _ *http.Request) {
-	out := struct {
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	reply(w, a.versionInfo())
+}
+
+// versionInfo keeps the spelling of keys that clients know.
+func (a *API) versionInfo() any {
+	return struct {
 		Version, Codename  string
 		StartDate          time.Time `json:"startDate"`
 		DisableDashboardAd bool      `json:"disableDashboardAd,omitempty"`
 		DashboardName      string    `json:"dashboardName,omitempty"`
 	}{a.Version, a.Codename, a.Started, a.DisableDashboardAd, a.DashboardName}
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	reply(w, out)
 }
 
 // explain answers what would become of a request, by the parameters url, method, header ("Name: value", several),

@@ -21,6 +21,7 @@ import (
 	"sluice/internal/core/static"
 	"sluice/internal/intake/file"
 	"sluice/internal/intake/provider"
+	"sluice/internal/intake/rest"
 	"sluice/internal/observe/record"
 	"sluice/internal/run/admin"
 	"sluice/internal/run/engine"
@@ -81,11 +82,16 @@ func New(o Options) (*App, error) {
 	}
 	if c := o.Static.API; c != nil {
 		api := &admin.API{State: a, BasePath: c.BasePath, Version: o.Version, Codename: o.Codename, Started: time.Now(),
-			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName}
+			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName, Debug: c.Debug}
 		if c.Insecure {
 			api.BasePath = "" // the router is for /api
 		}
 		internal[plan.ServiceAPI] = api.Handler()
+	}
+	if o.Static.Providers.Rest != nil {
+		p := rest.New()
+		a.providers = append(a.providers, p)
+		internal[plan.ServiceREST] = (&admin.Rest{Put: p.Put, Max: rest.MaxDocument}).Handler()
 	}
 	if err := a.bind(); err != nil {
 		return nil, err
