@@ -116,4 +116,3 @@ func TestDebug(t *testing.T) {
 		}
 	}
 }
-
