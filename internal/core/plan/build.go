@@ -21,6 +21,7 @@ type Plan struct {
 	Static *static.Config
 	HTTP   HTTP
 	TCP    TCP
+	UDP    UDP
 	TLS    TLS
 	// EntryPoints are the TCP entry points with what is routed on each, by name. Without a static side they are those that
 	// routers name.
@@ -65,6 +66,7 @@ type builder struct {
 	tcpMiddlewares elements[dynamic.TCPMiddleware]
 	tcpTransports  elements[dynamic.TCPServersTransport]
 	tlsOptions     elements[dynamic.TLSOptions]
+	udp            udpElements
 
 	models         map[string]*model
 	redirections   map[string]bool
@@ -105,6 +107,7 @@ func Build(previous *Plan, st *static.Config, snapshots []dynamic.Snapshot) *Pla
 	}
 	b.buildRouters()
 	b.buildTCPRouters()
+	b.buildUDP()
 	b.checkServers()
 	b.buildEntryPoints()
 	b.lints()
@@ -120,6 +123,7 @@ func newPlan(st *static.Config) *Plan {
 			map[Name]*Transport{}},
 		TCP: TCP{map[Name]*TCPRouter{}, map[Name]*TCPService{}, map[Name]*TCPMiddleware{},
 			map[Name]*TCPTransport{}},
+		UDP:         newUDP(),
 		TLS:         TLS{Options: map[Name]*TLSOptions{}},
 		EntryPoints: map[string]*EntryPoint{},
 	}
@@ -146,8 +150,6 @@ func (b *builder) prepareStatic() {
 	}
 }
 
-func (b *builder) isTCP(entryPoint string) bool { return slices.Contains(b.tcpEntryPoints, entryPoint) }
-
 func (b *builder) collect() {
 	http := func(c *dynamic.Config) *dynamic.HTTP {
 		if c.HTTP == nil {
@@ -169,19 +171,7 @@ func (b *builder) collect() {
 	b.tcpServices = collect(b, "tcp.services", func(c *dynamic.Config) map[string]*dynamic.TCPService { return tcp(c).Services })
 	b.tcpMiddlewares = collect(b, "tcp.middlewares", func(c *dynamic.Config) map[string]*dynamic.TCPMiddleware { return tcp(c).Middlewares })
 	b.tcpTransports = collect(b, "tcp.serversTransports", func(c *dynamic.Config) map[string]*dynamic.TCPServersTransport { return tcp(c).ServersTransports })
-	b.unsupported()
-}
-
-// unsupported reports what can be written but has no effect yet.
-func (b *builder) unsupported() {
-	for _, s := range b.snapshots {
-		for _, f := range s.Fragments {
-			if u := f.Config.UDP; u != nil && len(u.Routers)+len(u.Services) > 0 {
-				b.findings.Add(diag.Finding{Place: place(f, "udp"), Severity: diag.Error, Key: "udp", Code: CodeNotSupported,
-					Message: "UDP routers and services are not supported yet"})
-			}
-		}
-	}
+	b.collectUDP()
 }
 
 func place(f *dynamic.Fragment, path ...string) diag.Place {
@@ -223,6 +213,8 @@ func (b *builder) gather() {
 	addAll(b.plan.TCP.Services, add)
 	addAll(b.plan.TCP.Middlewares, add)
 	addAll(b.plan.TCP.Transports, add)
+	addAll(b.plan.UDP.Routers, add)
+	addAll(b.plan.UDP.Services, add)
 	addAll(b.plan.TLS.Options, add)
 	b.findings.Sort()
 	b.plan.Findings = b.findings

@@ -128,6 +128,19 @@ func render(p *plan.Plan) string {
 	for n, s := range p.TCP.Services {
 		lines = append(lines, fmt.Sprintf("tcp service %s: %s %s", n, s.Status, s.Type))
 	}
+	for n, r := range p.UDP.Routers {
+		lines = append(lines, fmt.Sprintf("udp router %s: %s on=%v", n, r.Status, r.EntryPoints))
+	}
+	for n, s := range p.UDP.Services {
+		lines = append(lines, fmt.Sprintf("udp service %s: %s %s", n, s.Status, s.Type))
+	}
+	for name, ep := range p.UDP.EntryPoints {
+		var order []string
+		for _, r := range ep.Routers {
+			order = append(order, r.Name.String())
+		}
+		lines = append(lines, fmt.Sprintf("udp entry point %s: %s", name, strings.Join(order, " ")))
+	}
 	for n, o := range p.TLS.Options {
 		if n != plan.DefaultOptions {
 			lines = append(lines, fmt.Sprintf("tls options %s: %s", n, o.Status))

@@ -48,6 +48,7 @@ func (b *builder) lints() {
 	b.lintPasswords()
 	b.lintSelfLoops()
 	b.lintRedirections()
+	b.lintUDP()
 }
 
 // seesEverything reports whether all configured providers have spoken, so that "nobody uses it" can be said.
@@ -130,6 +131,7 @@ func (b *builder) lintUnused() {
 			s.lint(diag.Info, CodeUnusedService, "no router and no other service uses it", "remove it, or name it in a router's service")
 		}
 	}
+	b.unusedUDP()
 }
 
 // lintConnections reports TCP routers that take what HTTP routers wait for, and the reverse.

@@ -8,6 +8,7 @@ import (
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/rule"
+	"sluice/internal/core/static"
 )
 
 // MaxUserPriority is the highest priority that a router of the configuration may have; those above are ours.
@@ -54,7 +55,7 @@ func (b *builder) buildRouters() {
 // router builds the node or, for a split router, the nodes of one entry.
 func (b *builder) router(e *entry[dynamic.Router]) {
 	base := &Router{Node: e.Node, Config: e.config, Redirection: e.Name.Provider == Internal && b.redirections[e.Name.Local]}
-	base.EntryPoints = b.entryPoints(&base.Node, e.config.EntryPoints, b.defaults)
+	base.EntryPoints = b.entryPoints(&base.Node, e.config.EntryPoints, b.defaults, b.tcpEntryPoints)
 	var plain []string
 	for _, ep := range base.EntryPoints {
 		if b.models[ep] == nil {
@@ -84,8 +85,9 @@ func (b *builder) router(e *entry[dynamic.Router]) {
 	}
 }
 
-// entryPoints checks a router's list; an empty list stands for defaults. Unknown ones are left out.
-func (b *builder) entryPoints(n *Node, refs, defaults []string) []string {
+// entryPoints checks a router's list against those that exist for its kind; an empty list stands for defaults. Unknown ones
+// are left out.
+func (b *builder) entryPoints(n *Node, refs, defaults, exist []string) []string {
 	if len(refs) == 0 {
 		return defaults
 	}
@@ -93,7 +95,7 @@ func (b *builder) entryPoints(n *Node, refs, defaults []string) []string {
 	for _, ref := range refs {
 		switch {
 		case slices.Contains(out, ref):
-		case b.static == nil || b.isTCP(ref):
+		case b.static == nil || slices.Contains(exist, ref):
 			out = append(out, ref)
 		default:
 			unknown = append(unknown, ref)
@@ -104,10 +106,22 @@ func (b *builder) entryPoints(n *Node, refs, defaults []string) []string {
 		if len(out) == 0 {
 			severity = diag.Error
 		}
-		n.report(severity, CodeEntryPoint, fmt.Sprintf("entryPoint %q does not exist", ref), diag.DidYouMean(ref, b.tcpEntryPoints), "entryPoints")
+		n.report(severity, CodeEntryPoint, fmt.Sprintf("entryPoint %q does not exist", ref), b.entryPointHint(ref, exist), "entryPoints")
 	}
 	slices.Sort(out)
 	return out
+}
+
+// entryPointHint tells what is wrong with a name that no entry point of a router's kind has.
+func (b *builder) entryPointHint(ref string, exist []string) string {
+	ep := b.static.EntryPoints[ref]
+	if ep == nil {
+		return diag.DidYouMean(ref, exist)
+	}
+	if address, err := static.ParseAddress(ep.Address); err == nil && address.UDP {
+		return "it takes UDP, which needs a router under udp"
+	}
+	return `it takes TCP: a UDP one has an address that ends in "/udp"`
 }
 
 // finish resolves everything but the entry points, and registers the node.

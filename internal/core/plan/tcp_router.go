@@ -46,7 +46,7 @@ func (b *builder) buildTCPRouters() {
 		if was != nil {
 			r.parsed = was.parsed
 		}
-		r.EntryPoints = b.entryPoints(&r.Node, c.EntryPoints, b.defaults)
+		r.EntryPoints = b.entryPoints(&r.Node, c.EntryPoints, b.defaults, b.tcpEntryPoints)
 		syntax := c.RuleSyntax
 		if syntax == "" {
 			syntax = b.defaultSyntax
