@@ -4,6 +4,8 @@ package record
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice/internal/core/fault"
@@ -39,7 +41,27 @@ func (p Phase) String() string {
 	return [...]string{"accepted", "sniffing", "handshake", "head", "routing", "connecting", "waiting", "data", "done"}[p]
 }
 
-// Record is one finished exchange (Method set) or connection. Its strings are copies and may be kept.
+// Fields are the header fields of a message, as they stood there.
+type Fields interface {
+	// Len returns the number of fields.
+	Len() int
+	// Field returns field i. Both texts are good only as long as the record.
+	Field(i int) (name, value string)
+}
+
+// TLS is what the client's encrypted connection was agreed to be.
+type TLS struct {
+	// Version and Suite are the numbers of crypto/tls; both zero in the clear.
+	Version, Suite uint16
+	// Subject is the subject of the client's certificate, empty without one.
+	Subject string
+}
+
+// Quiet says what a router's requests are kept out of.
+type Quiet struct{ AccessLog, Metrics, Tracing bool }
+
+// Record is one finished exchange (Method set) or connection. Its texts and Fields point into the buffers of the exchange:
+// they are good until Sink.Record returns. Clone makes a copy to keep.
 type Record struct {
 	EntryPoint, Router, Service, Server string
 	// Client is the peer's address after a believed PROXY header, Local the address it connected to.
@@ -48,16 +70,24 @@ type Record struct {
 	SNI string
 	// Passthrough tells that TLS was forwarded undecrypted.
 	Passthrough bool
-	// Method, Host, Path (without query), Query and Proto describe an HTTP request; empty for connections.
+	// Secure tells that a request came over TLS. TLS says which.
+	Secure bool
+	TLS    TLS
+	// Method, Host, Path (escaped, without query), Query and Proto describe an HTTP request as it was before middlewares
+	// changed it; empty for connections.
 	Method, Host, Path, Query, Proto string
+	// Request are the fields of the request, Response those that the client was sent; nil for connections. Origin are those
+	// that the server sent; nil unless a sink asked for them (NeedsOrigin).
+	Request, Response, Origin Fields
 	// Status is what the client was sent, 0 if nothing; OriginStatus what the server sent, 0 if we answered.
 	Status, OriginStatus int
 	// User is the authenticated user.
 	User string
 	// Retries counts tries beyond the first.
 	Retries int
-	// BytesIn and BytesOut count body or tunnel bytes from and to the client.
-	BytesIn, BytesOut int64
+	// BytesIn and BytesOut count body or tunnel bytes from and to the client; OriginBytes those of the server's response body
+	// before filters such as compression.
+	BytesIn, BytesOut, OriginBytes int64
 	// Start is when the head was complete or the connection accepted.
 	Start time.Time
 	// Duration is the whole time; Upstream the part spent waiting for the server's head.
@@ -68,12 +98,74 @@ type Record struct {
 	Fault *fault.Fault
 	// Phase is how far it had come.
 	Phase Phase
+	// Quiet says which sinks are to pass it by.
+	Quiet Quiet
+}
+
+// Internal reports whether Sluice answered by a service of its own.
+func (r *Record) Internal() bool { return strings.HasSuffix(r.Service, "@internal") }
+
+// Clone returns a copy that may be kept.
+func (r *Record) Clone() *Record {
+	out := *r
+	for _, text := range []*string{&out.EntryPoint, &out.Router, &out.Service, &out.Server, &out.SNI, &out.Method, &out.Host, &out.Path,
+		&out.Query, &out.Proto, &out.User, &out.TLS.Subject} {
+		*text = strings.Clone(*text)
+	}
+	out.Request, out.Response, out.Origin = keep(r.Request), keep(r.Response), keep(r.Origin)
+	return &out
+}
+
+// kept are fields that own their texts.
+type kept [][2]string
+
+func keep(f Fields) Fields {
+	if f == nil {
+		return nil
+	}
+	out := make(kept, f.Len())
+	for i := range out {
+		name, value := f.Field(i)
+		out[i] = [2]string{strings.Clone(name), strings.Clone(value)}
+	}
+	return out
+}
+
+// Len implements Fields.
+func (k kept) Len() int { return len(k) }
+
+// Field implements Fields.
+func (k kept) Field(i int) (name, value string) { return k[i][0], k[i][1] }
+
+// Value returns the first value of a field, names compared without case, and whether there is one. f may be nil.
+func Value(f Fields, name string) (value string, ok bool) {
+	if f == nil {
+		return "", false
+	}
+	for i := range f.Len() {
+		if n, v := f.Field(i); strings.EqualFold(n, name) {
+			return v, true
+		}
+	}
+	return "", false
 }
 
 // Sink hears of finished exchanges and connections. Record is called from many goroutines at once, must not block, and
-// must not keep r.
+// must not keep r or anything of it.
 type Sink interface {
 	Record(r *Record)
+}
+
+// OriginSink is a Sink that wants Record.Origin, which costs a copy of the list of fields.
+type OriginSink interface {
+	Sink
+	NeedsOrigin() bool
+}
+
+// NeedsOrigin reports whether a sink, which may be nil, wants Record.Origin.
+func NeedsOrigin(s Sink) bool {
+	o, ok := s.(OriginSink)
+	return ok && o.NeedsOrigin()
 }
 
 // Sinks passes each record to several sinks in turn.
@@ -85,3 +177,6 @@ func (s Sinks) Record(r *Record) {
 		sink.Record(r)
 	}
 }
+
+// NeedsOrigin implements OriginSink: one of them is enough.
+func (s Sinks) NeedsOrigin() bool { return slices.ContainsFunc(s, NeedsOrigin) }

@@ -56,7 +56,7 @@ type router struct {
 func (r *router) Record(rec *record.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records = append(r.records, *rec)
+	r.records = append(r.records, *rec.Clone())
 }
 
 // start runs a router with entry points web and secure, and a dynamic configuration in YAML, until the test ends.

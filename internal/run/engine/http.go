@@ -36,7 +36,9 @@ type chain struct {
 
 // httpRouter builds what an entry point does with a router's requests.
 func (b *build) httpRouter(r *plan.Router, denied entrypoint.EncodedCharacters) entrypoint.HTTPRouter {
-	out := entrypoint.HTTPRouter{Name: r.Name.String(), Denied: denied}
+	o := &r.Observability
+	out := entrypoint.HTTPRouter{Name: r.Name.String(), Denied: denied,
+		Quiet: httpmsg.Quiet{AccessLog: isFalse(o.AccessLogs), Metrics: isFalse(o.Metrics), Tracing: isFalse(o.Tracing)}}
 	if r.Config.DefaultRule {
 		h := fnv.New64()
 		h.Write([]byte(r.Name.String()))
@@ -45,6 +47,8 @@ func (b *build) httpRouter(r *plan.Router, denied entrypoint.EncodedCharacters) 
 	out.Handler = b.chainOf(r).handler
 	return out
 }
+
+func isFalse(p *bool) bool { return p != nil && !*p }
 
 // chainOf returns the router's chain: the one there is, when nothing about it changed, or a new one.
 func (b *build) chainOf(r *plan.Router) *chain {

@@ -99,6 +99,7 @@ type EntryPoint struct {
 	proxy      *ProxyProtocol
 	challenges Challenges
 	sink       record.Sink
+	origin     bool // the sink wants the fields of servers
 	log        *slog.Logger
 	noise      noise
 
@@ -110,7 +111,7 @@ type EntryPoint struct {
 // New makes an entry point; nothing is accepted before Run.
 func New(o Options) *EntryPoint {
 	e := &EntryPoint{name: o.Name, position: o.Position, current: o.Current, http: o.HTTP, timeouts: o.Timeouts,
-		proxy: o.Proxy, challenges: o.Challenges, sink: o.Sink, log: o.Log.With("entryPointName", o.Name)}
+		proxy: o.Proxy, challenges: o.Challenges, sink: o.Sink, origin: record.NeedsOrigin(o.Sink), log: o.Log.With("entryPointName", o.Name)}
 	e.listener = sock.NewListener(o.Listener, o.Watch, func(err error, suppressed int) {
 		e.log.Error("Accepting connections fails for now", "error", err, "suppressed", suppressed)
 	})

@@ -27,6 +27,8 @@ type HTTPRouter struct {
 	Handler httpmsg.Handler
 	// Denied are the percent codes that its paths must not hold.
 	Denied EncodedCharacters
+	// Quiet says what its requests are kept out of.
+	Quiet httpmsg.Quiet
 	// LoopGuard marks requests of a router with a default rule, see loopGuard; empty for all others.
 	LoopGuard string
 }
@@ -64,12 +66,13 @@ func (l *lookup) HeaderValue(name string, i int) ([]byte, bool) {
 // Serve implements httpmsg.Handler for all versions of HTTP: it brings the request into its one form, finds the router,
 // and hands over. It returns a fault where nobody may answer.
 func (e *EntryPoint) Serve(x *httpmsg.Exchange) error {
-	x.Facts.EntryPoint = e.name
+	x.Facts.EntryPoint, x.KeepOrigin = e.name, e.origin
 	x.OnFinish(e)
 	if err := cleanPath(x, !e.http.KeepDots); err != nil {
 		return err
 	}
 	semicolons(x, e.http.EncodeSemicolons)
+	x.Facts.Asked = httpmsg.Asked{Method: x.Req.Method, Host: x.Req.Host, Path: x.Req.Path, Query: x.Req.Query}
 	if err := e.http.Forwarded.apply(x); err != nil {
 		return err
 	}
@@ -114,7 +117,7 @@ func (e *EntryPoint) choose(x *httpmsg.Exchange, l *lookup) (httpmsg.Handler, er
 
 // take checks what belongs to the router and returns its handler.
 func (e *EntryPoint) take(x *httpmsg.Exchange, r *HTTPRouter) (httpmsg.Handler, error) {
-	x.Facts.Router = r.Name
+	x.Facts.Router, x.Facts.Quiet = r.Name, r.Quiet
 	if r.Denied.Denies(x.Req.Path) {
 		return nil, fault.New(fault.BadRequest, "the path holds a percent code that the entry point denies", nil)
 	}

@@ -21,22 +21,41 @@ func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 	if e.sink == nil {
 		return
 	}
-	now := time.Now()
-	r := record.Record{
-		EntryPoint: e.name, Router: x.Facts.Router, Service: x.Facts.Service, Server: x.Facts.Server,
-		Client: x.Peer, Local: x.Local, Method: x.Req.Method.String(), Host: x.Req.Host.String(), Path: x.Req.Path.String(),
-		Query: x.Req.Query.String(), Proto: x.Req.Proto.String(), Status: x.Res.Status, OriginStatus: x.Facts.OriginStatus,
-		User: x.Facts.User, Retries: x.Facts.Retries, BytesIn: x.Facts.BytesIn, BytesOut: x.Facts.BytesOut,
-		Start: x.Facts.Start, Duration: now.Sub(x.Facts.Start), Fault: f, Phase: phaseOf(x),
+	asked := &x.Facts.Asked
+	if len(asked.Method) == 0 { // it was refused before it could be routed
+		*asked = httpmsg.Asked{Method: x.Req.Method, Host: x.Req.Host, Path: x.Req.Path, Query: x.Req.Query}
 	}
-	if x.TLS != nil {
-		r.SNI = x.TLS.ServerName
+	r := records.Get().(*record.Record)
+	*r = record.Record{
+		EntryPoint: e.name, Router: x.Facts.Router, Service: x.Facts.Service, Server: x.Facts.Server,
+		Client: x.Peer, Local: x.Local, Secure: x.Req.TLS, Method: asked.Method.Borrow(), Host: asked.Host.Borrow(), Path: asked.Path.Borrow(),
+		Query: asked.Query.Borrow(), Proto: x.Req.Proto.String(), Request: &x.Req.Header, Response: &x.Res.Header,
+		Status: x.Res.Status, OriginStatus: x.Facts.OriginStatus, User: x.Facts.User, Retries: x.Facts.Retries,
+		BytesIn: x.Facts.BytesIn, BytesOut: x.Facts.BytesOut, Start: x.Facts.Start, Duration: time.Since(x.Facts.Start),
+		Fault: f, Phase: phaseOf(x), Quiet: record.Quiet(x.Facts.Quiet),
+	}
+	if t := x.TLS; t != nil {
+		r.SNI, r.TLS.Version, r.TLS.Suite = t.ServerName, t.Version, t.CipherSuite
+		if len(t.PeerCertificates) > 0 {
+			r.TLS.Subject = t.PeerCertificates[0].Subject.String()
+		}
+	}
+	if r.OriginStatus != 0 {
+		r.OriginBytes = x.Facts.OriginBytes
+		if e.origin {
+			r.Origin = &x.Facts.Origin
+		}
 	}
 	if !x.Facts.FirstByte.IsZero() && !x.Facts.Sent.IsZero() {
 		r.Upstream = x.Facts.FirstByte.Sub(x.Facts.Sent)
 	}
-	e.sink.Record(&r)
+	e.sink.Record(r)
+	*r = record.Record{}
+	records.Put(r)
 }
+
+// records are reused, since sinks keep nothing of them.
+var records = sync.Pool{New: func() any { return new(record.Record) }}
 
 // phaseOf tells how far an exchange came.
 func phaseOf(x *httpmsg.Exchange) record.Phase {

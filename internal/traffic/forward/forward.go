@@ -327,6 +327,9 @@ func (b *LoadBalancer) send(x *httpmsg.Exchange, e *balance.Endpoint, measured b
 		}
 		return f
 	}
+	if x.KeepOrigin {
+		x.Facts.Origin.CopyFrom(&x.Res.Header)
+	}
 	x.OnFinish(s)
 	if measured {
 		s.state.Took(x.Facts.FirstByte.Sub(from))

@@ -167,9 +167,19 @@ type Releaser interface {
 	Release()
 }
 
+// Asked names a request.
+type Asked struct{ Method, Host, Path, Query View }
+
+// Quiet switches off what is otherwise said about exchanges.
+type Quiet struct{ AccessLog, Metrics, Tracing bool }
+
 // Facts is what is remembered about an exchange for the access record and metrics. Traffic fills it on the way.
 type Facts struct {
 	EntryPoint, Router, Service, Server string
+	// Asked is the request as it was routed, before middlewares changed it.
+	Asked Asked
+	// Quiet says what the router's requests are kept out of.
+	Quiet Quiet
 	// User is the authenticated user, empty if none.
 	User string
 	// Retries counts tries beyond the first.
@@ -179,9 +189,13 @@ type Facts struct {
 	Start, Sent, FirstByte, End time.Time
 	// OriginStatus is the server's status, 0 when we answered.
 	OriginStatus int
+	// Origin are the server's response fields before any edit; empty unless Exchange.KeepOrigin is set.
+	Origin Header
 	// BytesIn and BytesOut count body bytes from and to the client, without framing. BytesIn belongs to whoever reads the
 	// request body: it is complete when that has been joined.
 	BytesIn, BytesOut int64
+	// OriginBytes counts the bytes of the response body before filters.
+	OriginBytes int64
 	// Err is the fault that ended the exchange, nil for a regular end.
 	Err error
 }
@@ -204,6 +218,8 @@ type Exchange struct {
 	Upgrade *Upgrade
 	// CloseAfter asks that the client connection is closed after this response.
 	CloseAfter bool
+	// KeepOrigin asks whoever gets a response from a server to copy its fields to Facts.Origin.
+	KeepOrigin bool
 	// Facts collects what logs and metrics say about the exchange.
 	Facts Facts
 
@@ -231,7 +247,8 @@ func (x *Exchange) Reset(interim func(status int, h *Header) error) {
 	reqFields, resFields := x.Req.Header, x.Res.Header
 	x.Req = Request{Header: reqFields}
 	x.Res = Response{Header: resFields}
-	x.Upgrade, x.CloseAfter, x.Facts = nil, false, Facts{}
+	x.Facts.Origin.Reset()
+	x.Upgrade, x.CloseAfter, x.KeepOrigin, x.Facts = nil, false, false, Facts{Origin: x.Facts.Origin}
 	x.edits = emptied(x.edits)
 	x.filters = emptied(x.filters)
 	x.finish = emptied(x.finish)

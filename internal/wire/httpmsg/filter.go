@@ -56,7 +56,7 @@ func (x *Exchange) Bodiless() bool {
 
 // Deliver runs the response edits and moves the response that stands on the exchange through the filters to o. It returns
 // the error of the body source, a filter or o that ended it early; whether the head had gone by then is known to o. It
-// sets Facts.BytesOut.
+// sets Facts.BytesOut and Facts.OriginBytes.
 func (x *Exchange) Deliver(o Outlet) error {
 	x.RunEdits()
 	if x.Bodiless() {
@@ -96,6 +96,7 @@ func (x *Exchange) deliverPlain(o Outlet) error {
 		if err != nil {
 			return err
 		}
+		x.Facts.OriginBytes += int64(len(p))
 		x.Facts.BytesOut += int64(len(p))
 		if err := o.Body(p); err != nil {
 			return err
@@ -139,6 +140,7 @@ func (d *delivery) run(x *Exchange, o Outlet) error {
 		if err != nil {
 			return err
 		}
+		x.Facts.OriginBytes += int64(len(p))
 		flush := !body.Ready()
 		if err := x.filters[0].Data(p, flush, d.outs[0]); err != nil {
 			return err

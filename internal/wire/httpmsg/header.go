@@ -18,6 +18,12 @@ type Header struct {
 // Len returns the number of fields.
 func (h *Header) Len() int { return len(h.fields) }
 
+// Field returns name and value of field i as strings that are good as long as its views.
+func (h *Header) Field(i int) (name, value string) {
+	f := &h.fields[i]
+	return f.Name.Borrow(), f.Value.Borrow()
+}
+
 // At returns field i. The pointer is valid until the header is next changed; change a field through Set, not through it.
 func (h *Header) At(i int) *Field { return &h.fields[i] }
 

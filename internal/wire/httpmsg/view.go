@@ -1,6 +1,9 @@
 package httpmsg
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // View is a piece of a message that lives in a buffer owned by somebody else: the head buffer of an exchange, or the
 // text of a configuration value. It is frozen while the exchange lives and garbage afterwards (tests poison it), so
@@ -9,6 +12,9 @@ type View []byte
 
 // String copies the view, so the result may be kept.
 func (v View) String() string { return string(v) }
+
+// Borrow returns the view as a string without copying. It is good as long as the view is.
+func (v View) Borrow() string { return unsafe.String(unsafe.SliceData(v), len(v)) }
 
 // Clone copies the view.
 func (v View) Clone() View {
