@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/internal/observe/record"
+	"sluice/internal/traffic/faultlog"
 	"sluice/internal/wire/http1"
 	"sluice/internal/wire/http2"
 	"sluice/internal/wire/httpmsg"
@@ -101,7 +102,7 @@ type EntryPoint struct {
 	sink       record.Sink
 	origin     bool // the sink wants the fields of servers
 	log        *slog.Logger
-	noise      noise
+	faults     *faultlog.Log
 
 	listener *sock.Listener
 	http1    *http1.Server
@@ -112,6 +113,7 @@ type EntryPoint struct {
 func New(o Options) *EntryPoint {
 	e := &EntryPoint{name: o.Name, position: o.Position, current: o.Current, http: o.HTTP, timeouts: o.Timeouts,
 		proxy: o.Proxy, challenges: o.Challenges, sink: o.Sink, origin: record.NeedsOrigin(o.Sink), log: o.Log.With("entryPointName", o.Name)}
+	e.faults = faultlog.New(e.log)
 	e.listener = sock.NewListener(o.Listener, o.Watch, func(err error, suppressed int) {
 		e.log.Error("Accepting connections fails for now", "error", err, "suppressed", suppressed)
 	})

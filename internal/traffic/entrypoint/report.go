@@ -1,7 +1,6 @@
 package entrypoint
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,7 +14,7 @@ import (
 func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 	f := fault.Of(x.Facts.Err)
 	if f != nil {
-		e.tell(f, x.Peer.String(), slog.String("routerName", x.Facts.Router), slog.String("serviceName", x.Facts.Service),
+		e.faults.Tell(f, x.Peer.String(), slog.String("routerName", x.Facts.Router), slog.String("serviceName", x.Facts.Service),
 			slog.String("host", x.Req.Host.String()), slog.Int("status", x.Res.Status))
 	}
 	if e.sink == nil {
@@ -84,7 +83,7 @@ func (e *EntryPoint) malformed(x *httpmsg.Exchange) {
 // ended reports a connection that was refused or left before anybody had it.
 func (e *EntryPoint) ended(c *Accepted, start time.Time, phase record.Phase, err error) {
 	f := fault.Of(err)
-	e.tell(f, c.Peer().String(), slog.String("phase", phase.String()), slog.String("sni", c.SNI), slog.String("routerName", c.Router))
+	e.faults.Tell(f, c.Peer().String(), slog.String("phase", phase.String()), slog.String("sni", c.SNI), slog.String("routerName", c.Router))
 	if e.sink == nil {
 		return
 	}
@@ -95,7 +94,7 @@ func (e *EntryPoint) ended(c *Accepted, start time.Time, phase record.Phase, err
 // tunnelled reports a connection that a TCP router took.
 func (e *EntryPoint) tunnelled(c *Accepted, start time.Time, o *Outcome, phase record.Phase) {
 	if o.Fault != nil {
-		e.tell(o.Fault, c.Peer().String(), slog.String("routerName", c.Router), slog.String("serviceName", o.Service),
+		e.faults.Tell(o.Fault, c.Peer().String(), slog.String("routerName", c.Router), slog.String("serviceName", o.Service),
 			slog.String("server", o.Server), slog.String("sni", c.SNI), slog.String("phase", phase.String()))
 	} else {
 		phase = record.Done
@@ -106,77 +105,4 @@ func (e *EntryPoint) tunnelled(c *Accepted, start time.Time, o *Outcome, phase r
 	e.sink.Record(&record.Record{EntryPoint: e.name, Router: c.Router, Service: o.Service, Server: o.Server, Client: c.Peer(),
 		Local: c.Local(), SNI: c.SNI, Passthrough: c.Passthrough, BytesIn: o.In, BytesOut: o.Out, Start: start,
 		Duration: time.Since(start), EndedBy: o.EndedBy, Fault: o.Fault, Phase: phase})
-}
-
-// tell writes one line about a fault: ours and the server's as warnings, the client's as information. Lines of the same
-// code are bounded in rate, since clients decide how many faults there are.
-func (e *EntryPoint) tell(f *fault.Fault, client string, attrs ...slog.Attr) {
-	level := slog.LevelInfo
-	switch {
-	case f.Kind == fault.Panic:
-		return // told with its stack already
-	case f.Kind.Side() == fault.Upstream:
-		level = slog.LevelWarn
-	case f.Kind == fault.NoRouter, f.Kind == fault.ClientGone:
-		level = slog.LevelDebug
-	case f.Kind.Side() == fault.Proxy:
-		level = slog.LevelWarn
-	}
-	if !e.log.Enabled(context.Background(), level) {
-		return
-	}
-	skipped, ok := e.noise.allow(f.Kind.Code(), time.Now())
-	if !ok {
-		return
-	}
-	attrs = append(attrs, slog.String("code", f.Kind.Code()), slog.String("side", f.Kind.Side().String()), slog.String("client", client))
-	if skipped > 0 {
-		attrs = append(attrs, slog.Int("suppressed", skipped))
-	}
-	kept := attrs[:0]
-	for _, a := range attrs {
-		if a.Value.Kind() != slog.KindString || a.Value.String() != "" {
-			kept = append(kept, a)
-		}
-	}
-	e.log.LogAttrs(context.Background(), level, f.Error(), kept...)
-}
-
-// noiseLimit is how many lines of one code are written in a second.
-const noiseLimit = 20
-
-// noise bounds the lines that clients can cause.
-type noise struct {
-	mu    sync.Mutex
-	codes map[string]*burst
-}
-
-type burst struct {
-	second  int64
-	written int
-	skipped int
-}
-
-// allow reports whether a line may be written now, and how many were not since the last one.
-func (n *noise) allow(code string, now time.Time) (skipped int, ok bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.codes == nil {
-		n.codes = map[string]*burst{}
-	}
-	b := n.codes[code]
-	if b == nil {
-		b = &burst{}
-		n.codes[code] = b
-	}
-	if b.second != now.Unix() {
-		b.second, b.written = now.Unix(), 0
-	}
-	if b.written >= noiseLimit {
-		b.skipped++
-		return 0, false
-	}
-	b.written++
-	skipped, b.skipped = b.skipped, 0
-	return skipped, true
 }
