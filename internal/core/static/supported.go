@@ -42,7 +42,7 @@ var gaps = []gap{
 		return c.HostResolver != nil && c.HostResolver.CNAMEFlattening
 	}},
 
-	{diag.Warning, []string{"accessLog"}, func(c *Config) bool { return c.AccessLog != nil }},
+	{diag.Warning, []string{"accessLog", "otlp"}, func(c *Config) bool { return c.AccessLog != nil && c.AccessLog.OTLP != nil }},
 	{diag.Warning, []string{"log", "maxSize"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxSize != 0 }},
 	{diag.Warning, []string{"log", "maxAge"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxAge != 0 }},
 	{diag.Warning, []string{"log", "maxBackups"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxBackups != 0 }},

@@ -90,8 +90,9 @@ type Record struct {
 	BytesIn, BytesOut, OriginBytes int64
 	// Start is when the head was complete or the connection accepted.
 	Start time.Time
-	// Duration is the whole time; Upstream the part spent waiting for the server's head.
-	Duration, Upstream time.Duration
+	// Duration is the whole time; Upstream the part spent waiting for the server's head; OriginDuration the part from the
+	// server having been asked to the end, zero if none was.
+	Duration, Upstream, OriginDuration time.Duration
 	// EndedBy is who ended a tunnel first: the client, the server, or we by a limit.
 	EndedBy fault.Side
 	// Fault is why it ended otherwise than regularly, nil for a regular end.

@@ -3,8 +3,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -22,6 +24,7 @@ import (
 	"sluice/internal/intake/file"
 	"sluice/internal/intake/provider"
 	"sluice/internal/intake/rest"
+	"sluice/internal/observe/accesslog"
 	"sluice/internal/observe/record"
 	"sluice/internal/run/admin"
 	"sluice/internal/run/engine"
@@ -45,8 +48,10 @@ type Options struct {
 	Hostname string
 	// Providers come besides those of the configuration; for the demo and tests.
 	Providers []provider.Provider
-	// Sink hears of every exchange and refused connection; may be nil.
+	// Sink hears of every exchange and refused connection, besides what the configuration asks for; may be nil.
 	Sink record.Sink
+	// Stdout takes the access log where it has no file.
+	Stdout io.Writer
 	// Version and Codename are what the API says about the program.
 	Version, Codename string
 }
@@ -59,8 +64,10 @@ type App struct {
 	current     entrypoint.Current
 	watches     []*watch.Watch
 	entryPoints []*entrypoint.EntryPoint
+	sink        record.Sink // nil when nobody wants to hear
 	engine      *engine.Engine
 	ping        *admin.Ping
+	accessLog   *accesslog.Log // nil when it is off
 	file        *file.Provider
 	providers   []provider.Provider
 
@@ -93,7 +100,9 @@ func New(o Options) (*App, error) {
 		a.providers = append(a.providers, p)
 		internal[plan.ServiceREST] = (&admin.Rest{Put: p.Put, Max: rest.MaxDocument}).Handler()
 	}
+	a.observe()
 	if err := a.bind(); err != nil {
+		a.closeLogs()
 		return nil, err
 	}
 	var names []string
@@ -111,6 +120,46 @@ func New(o Options) (*App, error) {
 	a.providers = append(a.providers, o.Providers...)
 	a.apply(nil)
 	return a, nil
+}
+
+// observe opens what hears of exchanges. What cannot be opened is reported and left off: traffic goes on without it.
+func (a *App) observe() {
+	var sinks record.Sinks
+	if a.options.Sink != nil {
+		sinks = append(sinks, a.options.Sink)
+	}
+	if c := a.static.AccessLog; c != nil {
+		l, err := accesslog.New(c, accesslog.Options{Stdout: cmp.Or[io.Writer](a.options.Stdout, io.Discard), Log: a.log})
+		if err != nil {
+			a.log.Error("There is no access log", "error", err)
+		} else {
+			a.accessLog = l
+			sinks = append(sinks, l)
+		}
+	}
+	if len(sinks) > 0 {
+		a.sink = sinks
+	}
+}
+
+// closeLogs writes what is waiting. Nothing may be recorded afterwards.
+func (a *App) closeLogs() {
+	if a.accessLog == nil {
+		return
+	}
+	if err := a.accessLog.Close(); err != nil {
+		a.log.Warn("The end of the access log is missing", "error", err)
+	}
+}
+
+// Reopen opens the access log again by its name, after its file was moved away.
+func (a *App) Reopen() {
+	if a.accessLog == nil {
+		return
+	}
+	if err := a.accessLog.Reopen(); err != nil {
+		a.log.Error("The access log stays where it was", "error", err)
+	}
 }
 
 // bind binds the TCP entry points in the order of their names.
@@ -136,7 +185,7 @@ func (a *App) bind() error {
 	for i, s := range sockets {
 		w := watch.New()
 		o := entryPointOptions(s.Name, a.static.EntryPoints[s.Name], a.options.Hostname)
-		o.Position, o.Listener, o.Current, o.Sink, o.Log = i, s.TCP, &a.current, a.options.Sink, a.log
+		o.Position, o.Listener, o.Current, o.Sink, o.Log = i, s.TCP, &a.current, a.sink, a.log
 		o.Budget, o.Watch = budget, w
 		a.watches = append(a.watches, w)
 		a.entryPoints = append(a.entryPoints, entrypoint.New(o))
@@ -244,6 +293,7 @@ func (a *App) Run(stop, kill context.Context) error {
 		w.Start()
 		defer w.Stop()
 	}
+	defer a.closeLogs()
 	defer a.engine.Close()
 	providing, cancel := context.WithCancel(context.Background())
 	var background sync.WaitGroup

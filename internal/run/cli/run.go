@@ -77,7 +77,7 @@ func runRouter(p *Process, args []string) int {
 		hostname = "localhost"
 	}
 	a, err := app.New(app.Options{Static: l.config, Log: log, Inherited: inherited, Hostname: hostname,
-		Notifier: lifecycle.NewNotifier(p.Getenv), Version: Version, Codename: codename})
+		Notifier: lifecycle.NewNotifier(p.Getenv), Stdout: p.Stdout, Version: Version, Codename: codename})
 	if err != nil {
 		p.errorf("%v", err)
 		return exitFailed
@@ -89,6 +89,7 @@ func runRouter(p *Process, args []string) int {
 type server interface {
 	Run(stop, kill context.Context) error
 	Reload()
+	Reopen()
 }
 
 // serve runs s until signals stop it.
@@ -97,7 +98,7 @@ func serve(p *Process, log *slog.Logger, s server) int {
 	kill, killNow := context.WithCancel(context.Background())
 	defer stopNow()
 	defer killNow()
-	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: s.Reload, Reopen: func() {}}, stopNow,
+	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: s.Reload, Reopen: s.Reopen}, stopNow,
 		func() { stopNow(); killNow() })
 	defer release()
 	if err := s.Run(stop, kill); err != nil {

@@ -66,6 +66,9 @@ func (d *Demo) Run(stop, kill context.Context) error { return d.app.Run(stop, ki
 // Reload does nothing: the demo's configuration stands in the program.
 func (d *Demo) Reload() { d.app.Reload() }
 
+// Reopen does nothing: the demo has no log files.
+func (d *Demo) Reopen() {}
+
 // Close stops the world.
 func (d *Demo) Close() { d.world.close() }
 

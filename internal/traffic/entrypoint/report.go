@@ -41,6 +41,9 @@ func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 	}
 	if r.OriginStatus != 0 {
 		r.OriginBytes = x.Facts.OriginBytes
+		if !x.Facts.Sent.IsZero() {
+			r.OriginDuration = r.Duration - x.Facts.Sent.Sub(x.Facts.Start)
+		}
 		if e.origin {
 			r.Origin = &x.Facts.Origin
 		}
