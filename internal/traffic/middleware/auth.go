@@ -25,7 +25,7 @@ func checkGate(kind, realm, field string) diag.List {
 	if !httpmsg.IsFieldValue(httpmsg.Text(strings.TrimSpace(realm))) {
 		l.Add(Bad(kind+".realm", "the realm holds a control character", ""))
 	}
-	if field != "" && !settable(field) {
+	if field != "" && !Settable(field) {
 		l.Add(Bad(kind+".headerField", fmt.Sprintf("%q is no name of a header that can be set", field), "a usual one is X-WebAuth-User"))
 	}
 	return l

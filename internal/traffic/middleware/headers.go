@@ -58,7 +58,7 @@ func checkFields(key string, fields map[string]string, request bool) diag.List {
 			}
 		case spelled(fields, name):
 			l.Add(Bad(at, "the header is set twice, in two spellings", "remove one"))
-		case !settable(name):
+		case !Settable(name):
 			l.Add(Odd(at, name+" belongs to the connection and cannot be set, so this has no effect", "remove it"))
 		}
 	}
@@ -79,7 +79,7 @@ func spelled(fields map[string]string, name string) bool {
 func settings(fields map[string]string) []setting {
 	var out []setting
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if settable(name) {
+		if Settable(name) {
 			out = append(out, setting{name, strings.TrimSpace(fields[name])})
 		}
 	}

@@ -54,7 +54,7 @@ func foldByte(c byte) byte {
 // no middleware sets them.
 var framing = httpmsg.HopByHop | httpmsg.SetOf(httpmsg.HdrContentLength, httpmsg.HdrHost, httpmsg.HdrExpect)
 
-// settable reports whether a middleware may set a field called name.
-func settable(name string) bool {
+// Settable reports whether a middleware may set a field called name.
+func Settable(name string) bool {
 	return httpmsg.IsToken(httpmsg.Text(name)) && !framing.Has(httpmsg.IDOf(name))
 }

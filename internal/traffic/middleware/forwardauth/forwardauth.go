@@ -7,11 +7,7 @@
 package forwardauth
 
 import (
-	"context"
-	"crypto/sha256"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -21,8 +17,8 @@ import (
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/fault"
-	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/middleware/outgoing"
 	"sluice/internal/traffic/middleware/spool"
 	"sluice/internal/wire/httpmsg"
 )
@@ -32,8 +28,6 @@ const (
 	patience = 30 * time.Second
 	// largest is the longest answer that is passed on where none is configured.
 	largest = 64 << 20
-	// idleConns are kept open to an auth server.
-	idleConns = 64
 	// drained is how much of an answer that nobody needs is read, so that its connection can be used again.
 	drained = 64 << 10
 )
@@ -54,7 +48,7 @@ const (
 
 type guard struct {
 	address  *url.URL
-	server   *server
+	server   *outgoing.Client
 	trust    trust
 	asks     []string         // request headers that the server gets; none for all
 	sets     middleware.Names // headers of the answer for the request
@@ -74,15 +68,10 @@ func check(c *dynamic.Middleware) diag.List {
 	var l diag.List
 	o := c.ForwardAuth
 	bad := func(key, message, hint string) { l.Add(middleware.Bad("forwardAuth."+key, message, hint)) }
-	if _, err := parseAddress(o.Address); err != nil {
+	if _, err := outgoing.ParseURL(o.Address); err != nil {
 		bad("address", err.Error(), "write it like https://auth.example.com/check")
 	}
-	if o.TLS != nil {
-		for _, f := range certs.ValidateClient(o.TLS) {
-			f.Key = "forwardAuth.tls." + f.Key
-			l.Add(f)
-		}
-	}
+	l = append(l, outgoing.CheckTLS("forwardAuth.tls", o.TLS)...)
 	if o.TrustForwardHeader == nil {
 		l.Add(diag.Finding{Severity: diag.Info, Key: "forwardAuth.trustForwardHeader", Code: "DEPRECATED",
 			Message: "it is not set, so some X-Forwarded headers of the request are kept and others are made anew", Hint: "set it to false, or to true behind a proxy of yours"})
@@ -132,23 +121,6 @@ func check(c *dynamic.Middleware) diag.List {
 	return l
 }
 
-func parseAddress(text string) (*url.URL, error) {
-	if text == "" {
-		return nil, fmt.Errorf("the address of the auth server must be given")
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("this is no URL") // the library's error shows it, perhaps with a password
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("the scheme must be http or https")
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("the URL has no host")
-	}
-	u.Fragment = ""
-	return u, nil
-}
-
 func limit(n *int64) int64 {
 	if n == nil {
 		return -1
@@ -173,7 +145,7 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 		g.trust = distrusted
 	}
 	var err error
-	if g.address, err = parseAddress(o.Address); err != nil {
+	if g.address, err = outgoing.ParseURL(o.Address); err != nil {
 		return nil, fmt.Errorf("forwardAuth.address: %w", err)
 	}
 	if o.AuthResponseHeadersRegex != "" {
@@ -181,53 +153,10 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 			return nil, fmt.Errorf("forwardAuth.authResponseHeadersRegex: %w", err)
 		}
 	}
-	fresh, err := newServer(o.TLS)
-	if err != nil {
-		return nil, fmt.Errorf("forwardAuth.tls: %w", err)
-	}
-	if g.server = fresh; env.State != nil {
-		g.server = env.State.Keep("forwardAuth\x00"+env.Name+"\x00"+tlsPrint(o.TLS), func() any { return fresh }).(*server)
+	if g.server, err = outgoing.Kept(env, "forwardAuth", o.TLS); err != nil {
+		return nil, fmt.Errorf("forwardAuth.%w", err)
 	}
 	return g, nil
-}
-
-// server holds connections to auth servers. They are kept over changes of the configuration.
-type server struct{ client *http.Client }
-
-func newServer(c *dynamic.ClientTLS) (*server, error) {
-	t := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: patience, KeepAlive: 15 * time.Second}).DialContext,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          idleConns,
-		MaxIdleConnsPerHost:   idleConns,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // what the client accepts is passed on, so bodies come as they are
-	}
-	if c != nil {
-		var err error
-		if t.TLSClientConfig, err = certs.Client(c); err != nil {
-			return nil, err
-		}
-	}
-	return &server{&http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
-}
-
-// Close lets go of unused connections, for State.
-func (s *server) Close() { s.client.CloseIdleConnections() }
-
-// tlsPrint tells ways to connect apart, secrets included, without showing them.
-func tlsPrint(c *dynamic.ClientTLS) string {
-	if c == nil {
-		return ""
-	}
-	sum := sha256.New()
-	for _, p := range []string{c.CA.Content.Reveal(), c.Cert.Content.Reveal(), c.Key.Content.Reveal(), fmt.Sprint(c.InsecureSkipVerify)} {
-		fmt.Fprintf(sum, "%d %s\n", len(p), p)
-	}
-	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
 // Serve implements httpmsg.Handler.
@@ -266,16 +195,13 @@ func (g *guard) readBody(x *httpmsg.Exchange) (*spool.Body, error) {
 
 // ask asks the server about x. If the request may pass, what the answer sets stands on it; if not, the answer is x's response.
 func (g *guard) ask(x *httpmsg.Exchange, body *spool.Body) (passes bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	gone := func(error) { cancel() }
-	x.OnCancel(&gone)
+	ctx, end := outgoing.Within(x, patience)
 	q, sent := g.question(ctx, x, body)
 	// The client library may still read the body when its answer is there already.
 	defer sent.Wait()
-	defer x.OnCancel(nil)
-	defer cancel()
+	defer end()
 
-	res, err := g.server.client.Do(q)
+	res, err := g.server.Do(q)
 	if err != nil {
 		return false, failed(x, "asking the auth server", err)
 	}

@@ -1,9 +1,10 @@
-// Package predicate reads conditions such as `ResponseCode() == 502 && Attempts() < 3`, in which circuit breakers and
-// retries are written.
+// Package predicate reads conditions such as `ResponseCode() == 502 && Attempts() < 3`, in which circuit breakers,
+// retries, claims of tokens and policies are written.
 //
 // The language is a small part of Go's expressions: calls of given functions with literal arguments, a call compared with a
 // literal on its right, && binding stronger than ||, and parentheses. Types are strict: a function that yields a float is
-// compared with 0.5 or 1.0, never with 1. What names and functions there are is up to the user of the package.
+// compared with 0.5 or 1.0, never with 1. What names and functions there are, and whether ! negates, is up to the user of
+// the package.
 package predicate
 
 import (
@@ -41,12 +42,16 @@ type Func[S any] struct {
 	Name string
 	// Params are the types of its arguments.
 	Params []Type
+	// Rest says that any number of further arguments may follow, of the type of the last one.
+	Rest bool
 	// Result is the type of its value. One of type Bool is a condition by itself.
 	Result Type
 	// Check, if set, says what is wrong with arguments of the right types.
 	Check func(args []Value) error
 	// Call computes the value.
 	Call func(subject S, args []Value) Value
+	// Bind, for results of type Bool, takes the place of Call: it is called once, while the text is read, after Check.
+	Bind func(args []Value) Test[S]
 }
 
 // Test is a condition that has been read. It is immutable.
@@ -57,12 +62,27 @@ const (
 	maxDepth = 64
 )
 
-// Parse reads text. An error tells what is wrong and at which character.
+// Parse reads text, which has no !. An error tells what is wrong and at which character.
 func Parse[S any](text string, funcs []Func[S]) (Test[S], error) {
-	if len(text) > maxText {
+	return (&parser[S]{lexer: lexer{text: text}, funcs: funcs}).whole()
+}
+
+// ParseLogic is Parse for languages in which ! in front of a condition or a parenthesis negates it.
+func ParseLogic[S any](text string, funcs []Func[S]) (Test[S], error) {
+	return (&parser[S]{lexer: lexer{text: text}, funcs: funcs, negates: true}).whole()
+}
+
+type parser[S any] struct {
+	lexer
+	funcs   []Func[S]
+	negates bool
+	depth   int
+}
+
+func (p *parser[S]) whole() (Test[S], error) {
+	if len(p.text) > maxText {
 		return nil, fmt.Errorf("the expression is longer than %d characters", maxText)
 	}
-	p := &parser[S]{lexer: lexer{text: text}, funcs: funcs}
 	p.next()
 	t, err := p.or()
 	if err == nil && p.kind != end {
@@ -72,12 +92,6 @@ func Parse[S any](text string, funcs []Func[S]) (Test[S], error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-type parser[S any] struct {
-	lexer
-	funcs []Func[S]
-	depth int
 }
 
 func (p *parser[S]) or() (Test[S], error) {
@@ -110,10 +124,9 @@ func (p *parser[S]) and() (Test[S], error) {
 func (p *parser[S]) term() (Test[S], error) {
 	switch {
 	case p.is("("):
-		if p.depth++; p.depth > maxDepth {
-			return nil, p.errorf("parentheses are nested deeper than %d", maxDepth)
+		if err := p.deeper(); err != nil {
+			return nil, err
 		}
-		p.next()
 		t, err := p.or()
 		if err != nil {
 			return nil, err
@@ -124,6 +137,16 @@ func (p *parser[S]) term() (Test[S], error) {
 		p.depth--
 		p.next()
 		return t, nil
+	case p.is("!") && p.negates:
+		if err := p.deeper(); err != nil {
+			return nil, err
+		}
+		t, err := p.term()
+		if err != nil {
+			return nil, err
+		}
+		p.depth--
+		return func(s S) bool { return !t(s) }, nil
 	case p.is("!"):
 		return nil, p.errorf("there is no !: turn the comparison around")
 	case p.kind != name:
@@ -137,6 +160,9 @@ func (p *parser[S]) term() (Test[S], error) {
 	if f.Result == Bool {
 		if p.kind == operator && compares(p.word) {
 			return nil, p.errorf("%s() is a condition already, there is nothing to compare", f.Name)
+		}
+		if f.Bind != nil {
+			return f.Bind(args), nil
 		}
 		return func(s S) bool { return call(s, args).Bool }, nil
 	}
@@ -162,6 +188,15 @@ func (p *parser[S]) term() (Test[S], error) {
 	}
 }
 
+// deeper steps behind a word that something nested follows.
+func (p *parser[S]) deeper() error {
+	if p.depth++; p.depth > maxDepth {
+		return p.errorf("the expression is nested deeper than %d", maxDepth)
+	}
+	p.next()
+	return nil
+}
+
 // call reads name(literal, ...).
 func (p *parser[S]) call() (*Func[S], []Value, error) {
 	var f *Func[S]
@@ -181,21 +216,25 @@ func (p *parser[S]) call() (*Func[S], []Value, error) {
 	}
 	p.next()
 	var args []Value
-	for i, t := range f.Params {
+	takes := fmt.Sprintf("%s takes %d arguments", f.Name, len(f.Params))
+	if f.Rest {
+		takes = fmt.Sprintf("%s takes at least %d arguments", f.Name, len(f.Params))
+	}
+	for i := 0; i < len(f.Params) || f.Rest && p.is(","); i++ {
 		if i > 0 {
 			if !p.is(",") {
-				return nil, nil, p.unexpected(fmt.Sprintf("a comma: %s takes %d arguments", f.Name, len(f.Params)))
+				return nil, nil, p.unexpected("a comma: " + takes)
 			}
 			p.next()
 		}
-		v, err := p.literal(t)
+		v, err := p.literal(f.Params[min(i, len(f.Params)-1)])
 		if err != nil {
 			return nil, nil, err
 		}
 		args = append(args, v)
 	}
 	if !p.is(")") {
-		return nil, nil, p.unexpected(fmt.Sprintf("): %s takes %d arguments", f.Name, len(f.Params)))
+		return nil, nil, p.unexpected("): " + takes)
 	}
 	if f.Check != nil {
 		if err := f.Check(args); err != nil {

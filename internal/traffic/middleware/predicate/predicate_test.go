@@ -131,3 +131,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestParseLogic(t *testing.T) {
+	all := append([]Func[subject]{{Name: "Among", Params: []Type{String, Int}, Rest: true, Result: Bool,
+		Call: func(s subject, a []Value) Value {
+			for _, v := range a[1:] {
+				if v.Int == s.code {
+					return Value{Bool: a[0].String == s.text}
+				}
+			}
+			return Value{}
+		}}}, funcs...)
+	s := subject{code: 3, text: "a", ok: true}
+	for text, want := range map[string]bool{
+		"!OK()": false, "!!OK()": true, "!(OK() && Code() == 4)": true, "!OK() || Code() == 3": true, "!Code() == 4": true, "OK() && !OK()": false,
+		"Among(`a`, 1, 2, 3)": true, "Among(`a`, 1)": false, "Among(`b`, 3)": false, "!Among(`a`, 3, 3)": false,
+	} {
+		test, err := ParseLogic(text, all)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := test(s); got != want {
+			t.Errorf("%s: got %v", text, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"!": "ends where the name of a function", "OK()!": "where &&, || or the end", "! && OK()": `"&&" stands where`,
+		"Among(`a`)": "takes at least 2 arguments", "Among(`a`, `b`)": "where a whole number should be", "Among(`a`, 1,)": "where a whole number should be",
+		strings.Repeat("!", 100) + "OK()": "nested deeper than 64", strings.Repeat("!(", 40) + "OK()": "nested deeper than 64",
+	} {
+		if _, err := ParseLogic(text, all); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: got %v, want %s", text, err, want)
+		}
+	}
+}
