@@ -35,7 +35,7 @@ func TestConditions(t *testing.T) {
 		"!Equals(`grp`, `testers`)": true, "!Equals(`missing`, `x`)": true, "Equals(`grp`, `admin`) && Equals(`active`, `true`)": true,
 		"Equals(`grp`, `x`) || Equals(`active`, `true`)": true, "!(Equals(`grp`, `admin`) || Equals(`grp`, `x`))": false,
 		"Equals(`grp`, `x`) && Equals(`grp`, `x`) || Equals(`active`, `true`)": true,
-		"Equals(`user.name`, `John Snow`)": true, "Equals(`user.name.x`, `a`)": false, "Equals(`user`, `a`)": false, "Equals(`grp.x`, `admin`)": false,
+		"Equals(`user.name`, `John Snow`)":                                     true, "Equals(`user.name.x`, `a`)": false, "Equals(`user`, `a`)": false, "Equals(`grp.x`, `admin`)": false,
 		"Equals(`user.a\\.b.c\\\\d`, `7`)": true, `Equals("grp", "admin")`: true,
 	} {
 		c, err := ParseCondition(text)
