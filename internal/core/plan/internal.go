@@ -18,6 +18,8 @@ const (
 	ServiceNoop = "noop"
 	ServiceAPI  = "api"
 	ServiceREST = "rest"
+	// ServicePrometheus serves metrics.
+	ServicePrometheus = "prometheus"
 )
 
 // isInternalService reports whether a service is answered by Sluice itself.
@@ -46,6 +48,13 @@ func internalFragment(s *static.Config) (f *dynamic.Fragment, redirections map[s
 				http.Routers["debug"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/debug`)",
 					Service: ServiceAPI, Priority: math.MaxInt - 1}
 			}
+		}
+	}
+	if m := s.Metrics; m != nil && m.Prometheus != nil {
+		http.Services[ServicePrometheus] = &dynamic.Service{}
+		if !m.Prometheus.ManualRouting {
+			http.Routers["prometheus"] = &dynamic.Router{EntryPoints: []string{m.Prometheus.EntryPoint}, Rule: "PathPrefix(`/metrics`)",
+				Service: ServicePrometheus, Priority: math.MaxInt}
 		}
 	}
 	if p := s.Providers; p != nil && p.Rest != nil {

@@ -49,7 +49,6 @@ var gaps = []gap{
 	{diag.Warning, []string{"log", "otlp"}, func(c *Config) bool { return c.Log != nil && c.Log.OTLP != nil }},
 	{diag.Warning, []string{"tracing"}, func(c *Config) bool { return c.Tracing != nil }},
 	{diag.Warning, []string{"ocsp"}, func(c *Config) bool { return c.OCSP != nil }},
-	metricsGap("prometheus", func(m *Metrics) bool { return m.Prometheus != nil }),
 	metricsGap("datadog", func(m *Metrics) bool { return m.Datadog != nil }),
 	metricsGap("statsD", func(m *Metrics) bool { return m.StatsD != nil }),
 	metricsGap("influxDB2", func(m *Metrics) bool { return m.InfluxDB2 != nil }),

@@ -57,6 +57,15 @@ type TLS struct {
 	Subject string
 }
 
+// Values of Record.Protocol.
+const (
+	HTTP             = "http"
+	WebSocket        = "websocket"
+	ServerSentEvents = "sse"
+	GRPC             = "grpc"
+	GRPCWeb          = "grpc-web"
+)
+
 // Quiet says what a router's requests are kept out of.
 type Quiet struct{ AccessLog, Metrics, Tracing bool }
 
@@ -76,6 +85,10 @@ type Record struct {
 	// Method, Host, Path (escaped, without query), Query and Proto describe an HTTP request as it was before middlewares
 	// changed it; empty for connections.
 	Method, Host, Path, Query, Proto string
+	// Protocol is what the request is in: HTTP, WebSocket, ServerSentEvents, GRPC or GRPCWeb; empty for connections.
+	Protocol string
+	// GRPCStatus is the status of a gRPC call, -1 where the response has none.
+	GRPCStatus int
 	// Request are the fields of the request, Response those that the client was sent; nil for connections. Origin are those
 	// that the server sent; nil unless a sink asked for them (NeedsOrigin).
 	Request, Response, Origin Fields

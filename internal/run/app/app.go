@@ -3,7 +3,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,6 +24,7 @@ import (
 	"sluice/internal/intake/provider"
 	"sluice/internal/intake/rest"
 	"sluice/internal/observe/accesslog"
+	"sluice/internal/observe/meter"
 	"sluice/internal/observe/record"
 	"sluice/internal/run/admin"
 	"sluice/internal/run/engine"
@@ -68,6 +68,7 @@ type App struct {
 	engine      *engine.Engine
 	ping        *admin.Ping
 	accessLog   *accesslog.Log // nil when it is off
+	meters      []*meter.Meter // those who are told of configurations
 	file        *file.Provider
 	providers   []provider.Provider
 
@@ -100,7 +101,9 @@ func New(o Options) (*App, error) {
 		a.providers = append(a.providers, p)
 		internal[plan.ServiceREST] = (&admin.Rest{Put: p.Put, Max: rest.MaxDocument}).Handler()
 	}
-	a.observe()
+	if h := a.observe(); h != nil {
+		internal[plan.ServicePrometheus] = h
+	}
 	if err := a.bind(); err != nil {
 		a.closeLogs()
 		return nil, err
@@ -120,46 +123,6 @@ func New(o Options) (*App, error) {
 	a.providers = append(a.providers, o.Providers...)
 	a.apply(nil)
 	return a, nil
-}
-
-// observe opens what hears of exchanges. What cannot be opened is reported and left off: traffic goes on without it.
-func (a *App) observe() {
-	var sinks record.Sinks
-	if a.options.Sink != nil {
-		sinks = append(sinks, a.options.Sink)
-	}
-	if c := a.static.AccessLog; c != nil {
-		l, err := accesslog.New(c, accesslog.Options{Stdout: cmp.Or[io.Writer](a.options.Stdout, io.Discard), Log: a.log})
-		if err != nil {
-			a.log.Error("There is no access log", "error", err)
-		} else {
-			a.accessLog = l
-			sinks = append(sinks, l)
-		}
-	}
-	if len(sinks) > 0 {
-		a.sink = sinks
-	}
-}
-
-// closeLogs writes what is waiting. Nothing may be recorded afterwards.
-func (a *App) closeLogs() {
-	if a.accessLog == nil {
-		return
-	}
-	if err := a.accessLog.Close(); err != nil {
-		a.log.Warn("The end of the access log is missing", "error", err)
-	}
-}
-
-// Reopen opens the access log again by its name, after its file was moved away.
-func (a *App) Reopen() {
-	if a.accessLog == nil {
-		return
-	}
-	if err := a.accessLog.Reopen(); err != nil {
-		a.log.Error("The access log stays where it was", "error", err)
-	}
 }
 
 // bind binds the TCP entry points in the order of their names.
@@ -255,6 +218,7 @@ func (a *App) apply(snapshots []dynamic.Snapshot) {
 	a.plan, a.refused = p, refused
 	a.mu.Unlock()
 	a.report(findings)
+	a.metered(p, snapshots != nil)
 	if snapshots != nil {
 		a.log.Info("Configuration applied", "routers", len(p.HTTP.Routers)+len(p.TCP.Routers), "duration", time.Since(began).Round(time.Microsecond).String())
 		a.once.Do(func() { close(a.applied) })

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/plan"
@@ -39,6 +41,16 @@ func Certificate(p *plan.Plan) func(name string, strict bool) (string, bool) {
 // Certificate describes the certificate in force for a server name, those of resolvers among them. Safe for concurrent use.
 func (e *Engine) Certificate(name string, strict bool) (string, bool) {
 	return e.keeper.Current().Describe(name, strict)
+}
+
+// Certificates returns those that handshakes may show, the default one among them. Safe for concurrent use.
+func (e *Engine) Certificates() []*certs.Pair {
+	set := e.keeper.Current()
+	out := slices.Concat(set.Given(), set.Issued())
+	if d := set.Default(); d != nil && !slices.Contains(out, d) {
+		out = append(out, d)
+	}
+	return out
 }
 
 // tlsOptions returns what handshakes with these options are made with, nil to refuse them.

@@ -1,7 +1,9 @@
 package entrypoint
 
 import (
+	"bytes"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -31,7 +33,7 @@ func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 		Query: asked.Query.Borrow(), Proto: x.Req.Proto.String(), Request: &x.Req.Header, Response: &x.Res.Header,
 		Status: x.Res.Status, OriginStatus: x.Facts.OriginStatus, User: x.Facts.User, Retries: x.Facts.Retries,
 		BytesIn: x.Facts.BytesIn, BytesOut: x.Facts.BytesOut, Start: x.Facts.Start, Duration: time.Since(x.Facts.Start),
-		Fault: f, Phase: phaseOf(x), Quiet: record.Quiet(x.Facts.Quiet),
+		Protocol: protocolOf(x), GRPCStatus: grpcStatus(x), Fault: f, Phase: phaseOf(x), Quiet: record.Quiet(x.Facts.Quiet),
 	}
 	if t := x.TLS; t != nil {
 		r.SNI, r.TLS.Version, r.TLS.Suite = t.ServerName, t.Version, t.CipherSuite
@@ -58,6 +60,40 @@ func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 
 // records are reused, since sinks keep nothing of them.
 var records = sync.Pool{New: func() any { return new(record.Record) }}
+
+// protocolOf tells what is spoken inside HTTP.
+func protocolOf(x *httpmsg.Exchange) string {
+	content := x.Req.Header.Get(httpmsg.HdrContentType)
+	switch {
+	case x.Req.UpgradeTo.EqualFold("websocket"):
+		return record.WebSocket
+	case bytes.HasPrefix(content, []byte("application/grpc-web")):
+		return record.GRPCWeb
+	case bytes.HasPrefix(content, []byte("application/grpc")):
+		return record.GRPC
+	case x.Req.Header.Get(httpmsg.HdrAccept).Is("text/event-stream"):
+		return record.ServerSentEvents
+	}
+	return record.HTTP
+}
+
+// grpcStatus is the status of a gRPC call: of its trailers, or of a head that is all of the response; 2 (UNKNOWN) where a
+// call ended without one.
+func grpcStatus(x *httpmsg.Exchange) int {
+	content := x.Req.Header.Get(httpmsg.HdrContentType)
+	if !bytes.HasPrefix(content, []byte("application/grpc")) {
+		return -1
+	}
+	text := x.Facts.GRPCStatus
+	if text == "" {
+		text = x.Res.Header.Lookup("Grpc-Status").Borrow()
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 16 {
+		return 2
+	}
+	return n
+}
 
 // phaseOf tells how far an exchange came.
 func phaseOf(x *httpmsg.Exchange) record.Phase {

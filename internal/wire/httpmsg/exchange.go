@@ -196,6 +196,8 @@ type Facts struct {
 	BytesIn, BytesOut int64
 	// OriginBytes counts the bytes of the response body before filters.
 	OriginBytes int64
+	// GRPCStatus is the grpc-status of the trailers, empty without one.
+	GRPCStatus string
 	// Err is the fault that ended the exchange, nil for a regular end.
 	Err error
 }

@@ -56,7 +56,7 @@ func (x *Exchange) Bodiless() bool {
 
 // Deliver runs the response edits and moves the response that stands on the exchange through the filters to o. It returns
 // the error of the body source, a filter or o that ended it early; whether the head had gone by then is known to o. It
-// sets Facts.BytesOut and Facts.OriginBytes.
+// sets Facts.BytesOut, OriginBytes and GRPCStatus.
 func (x *Exchange) Deliver(o Outlet) error {
 	x.RunEdits()
 	if x.Bodiless() {
@@ -91,7 +91,9 @@ func (x *Exchange) deliverPlain(o Outlet) error {
 		}
 		p, err := body.Next()
 		if err == io.EOF {
-			return o.End(body.Trailer())
+			trailer := body.Trailer()
+			x.noteTrailer(trailer)
+			return o.End(trailer)
 		}
 		if err != nil {
 			return err
@@ -101,6 +103,13 @@ func (x *Exchange) deliverPlain(o Outlet) error {
 		if err := o.Body(p); err != nil {
 			return err
 		}
+	}
+}
+
+// noteTrailer keeps what logs and metrics want of a trailer, which may be gone by the time that they look.
+func (x *Exchange) noteTrailer(trailer *Header) {
+	if trailer != nil {
+		x.Facts.GRPCStatus = trailer.Lookup("Grpc-Status").String()
 	}
 }
 
@@ -135,6 +144,7 @@ func (d *delivery) run(x *Exchange, o Outlet) error {
 		p, err := body.Next()
 		if err == io.EOF {
 			trailer = body.Trailer()
+			x.noteTrailer(trailer)
 			break
 		}
 		if err != nil {
