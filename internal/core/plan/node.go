@@ -34,6 +34,7 @@ const (
 	CodeCycle           = "CYCLE"
 	CodeNoService       = "NO-SERVICE"
 	CodeNoServers       = "SERVICE-WITHOUT-SERVERS"
+	CodeNoHealth        = "CHILD-WITHOUT-HEALTH"
 	CodeBadAddress      = "BAD-ADDRESS"
 	CodeBadValue        = "BAD-VALUE"
 	CodeEntryPoint      = "UNKNOWN-ENTRYPOINT"

@@ -119,6 +119,7 @@ func (b *builder) service(name Name, path []Name) *Service {
 		s.Children = append(s.Children, b.serviceReference(&s.Node, f.Service, path, "failover", "service"),
 			b.serviceReference(&s.Node, f.Fallback, path, "failover", "fallback"))
 	}
+	b.checkHealth(s)
 	b.plan.HTTP.Services[name] = s
 	s.Middlewares = b.references(&s.Node, e.config.Middlewares, nil, "middlewares")
 	was := b.previous.HTTP.Services[name]
