@@ -19,6 +19,7 @@ type scenario struct {
 	unit   string // what is counted: request, handshake, connection, MiB
 	budget string // what the product promises for this row
 	hosts  int    // further hosts with a router each
+	with   string // what is switched on besides, see conf.Logged; Sluice is then a peer of itself without it
 	fresh  bool   // a new process for every round: the figure is growth
 	load   load
 	absent string // why this row cannot run yet
@@ -70,8 +71,12 @@ var scenarios = []scenario{
 		budget: "10 KiB (goal 5 KiB)", fresh: true, load: idle(false)},
 	{name: "idle-tls", about: "the same over TLS", unit: "connection", budget: "reported", fresh: true, load: idle(true)},
 	{name: "middlewares", about: "three middlewares in the chain", unit: "request", absent: promisedByLater + "the middlewares"},
-	{name: "access-log", about: "access log and metrics on", unit: "request", absent: promisedByLater + "access log and metrics"},
+	{name: "access-log", about: "access log (to a file) and metrics on, nginx with its access log", unit: "request", with: withLog,
+		budget: "1.1x itself without (goal 1.05x)", load: wrk("http", "/", 64, "get", 0)},
 }
+
+// withLog switches on the access log, and metrics where the proxy has some.
+const withLog = "log"
 
 func hostNames(n int) []string {
 	var names []string
@@ -91,13 +96,22 @@ func (w *world) measure(ctx context.Context, sc scenario, s settings) *result {
 	type runner struct {
 		row    *row
 		kind   kind
+		with   string
 		target *target
 	}
 	var runners []*runner
 	for _, k := range w.kinds {
-		r := &runner{row: &row{Peer: k.name}, kind: k}
+		if sc.with != "" && k.name == "haproxy" {
+			continue // it logs to a daemon, whose work would not be counted
+		}
+		r := &runner{row: &row{Peer: k.name}, kind: k, with: sc.with}
 		res.Rows = append(res.Rows, r.row)
 		runners = append(runners, r)
+		if sc.with != "" && k.name == "sluice" {
+			off := &runner{row: &row{Peer: "itself without"}, kind: k}
+			res.Rows = append(res.Rows, off.row)
+			runners = append(runners, off)
+		}
 	}
 	defer func() {
 		for _, r := range runners {
@@ -113,7 +127,7 @@ func (w *world) measure(ctx context.Context, sc scenario, s settings) *result {
 				continue
 			}
 			fmt.Fprint(os.Stderr, ".")
-			if err := w.once(ctx, sc, s, r.kind, &r.target, r.row); err != nil {
+			if err := w.once(ctx, sc, s, r.kind, r.with, &r.target, r.row); err != nil {
 				r.row.Failed = err.Error()
 			}
 		}
@@ -124,9 +138,9 @@ func (w *world) measure(ctx context.Context, sc scenario, s settings) *result {
 }
 
 // once adds one round of one proxy to its row.
-func (w *world) once(ctx context.Context, sc scenario, s settings, k kind, at **target, to *row) error {
+func (w *world) once(ctx context.Context, sc scenario, s settings, k kind, with string, at **target, to *row) error {
 	if *at == nil {
-		t, err := w.start(ctx, k, hostNames(sc.hosts))
+		t, err := w.start(ctx, k, with, hostNames(sc.hosts))
 		if err != nil {
 			return err
 		}

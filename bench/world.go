@@ -258,6 +258,7 @@ type conf struct {
 	StreamModule                       string // nginx: the module to load for passthrough
 	Stream                             bool   // nginx: whether it can do passthrough at all
 	Root                               bool
+	Logged                             bool // an access log is written, and requests are counted
 }
 
 // target is a proxy that is running, or the backend itself. Addresses are empty where there is nothing.
@@ -269,7 +270,7 @@ type target struct {
 }
 
 // start starts one proxy for one scenario and waits until it answers.
-func (w *world) start(ctx context.Context, k kind, hosts []string) (*target, error) {
+func (w *world) start(ctx context.Context, k kind, with string, hosts []string) (*target, error) {
 	if why := w.missing[k.name]; why != "" {
 		return nil, errors.New(why)
 	}
@@ -293,7 +294,7 @@ func (w *world) start(ctx context.Context, k kind, hosts []string) (*target, err
 		Dir: dir, HTTPPort: ports[0], TLSPort: ports[1], PassPort: ports[2],
 		Backend: w.backend.HTTP, SmallBackend: w.backend.Small, BulkBackend: w.backend.Bulk,
 		Host: host, RSAHost: rsaHost, SmallHost: smallHost, BulkHost: bulkHost, Hosts: hosts,
-		Workers: runtime.NumCPU(), Root: os.Geteuid() == 0,
+		Workers: runtime.NumCPU(), Root: os.Geteuid() == 0, Logged: with == withLog,
 	}
 	if k.name == "nginx" {
 		c.StreamModule, c.Stream = nginxStream()
