@@ -34,10 +34,25 @@ type TokenSource struct {
 type APIKey struct {
 	// KeySource says where the key stands. Required.
 	KeySource *TokenSource `json:"keySource,omitempty"`
-	// SecretNonBase64Encoded says that SecretValues are not in base64.
+	// SecretNonBase64Encoded says that clients send their keys as they are. False: in base64.
 	SecretNonBase64Encoded bool `json:"secretNonBase64Encoded,omitempty"`
-	// SecretValues are hashes of the keys that are accepted. Required.
+	// SecretValues are hashes of the keys that are accepted, as htpasswd makes them. These or Keys are required.
 	SecretValues []secret.String `json:"secretValues,omitempty"`
+	// Keys are keys whose holders are known. Sluice's own.
+	Keys []*APIKeyHolder `json:"keys,omitempty"`
+	// ForwardHeaders are request headers to be set, with the entry of the holder's Metadata that each takes; "id" stands for
+	// the holder's ID. Sluice's own.
+	ForwardHeaders map[string]string `json:"forwardHeaders,omitempty"`
+}
+
+// APIKeyHolder is somebody with a key.
+type APIKeyHolder struct {
+	// ID names the holder in the access log. Required.
+	ID string `json:"id,omitempty"`
+	// SecretValue is the hash of the key. Required.
+	SecretValue secret.String `json:"secretValue,omitzero"`
+	// Metadata is what servers may be told about the holder.
+	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
 // HMAC accepts requests that are signed with a shared key.
@@ -74,8 +89,15 @@ type JWT struct {
 	PublicKey Material `json:"publicKey,omitzero"`
 	// JWKSFile is a set of keys (RFC 7517): path or content.
 	JWKSFile Material `json:"jwksFile,omitzero"`
-	// JWKSURL is where a set of keys is fetched from; a bare path is resolved against the token's issuer.
+	// JWKSURL is where a set of keys is fetched from. A bare path stands below the token's issuer, which must be one of
+	// TrustedIssuers.
 	JWKSURL string `json:"jwksUrl,omitempty"`
+	// TrustedIssuers are the URLs of those whose tokens are accepted, as the claim iss has them. Empty: any. Sluice's own.
+	TrustedIssuers []string `json:"trustedIssuers,omitempty"`
+	// Algorithms that tokens may be signed with. Empty: all that the keys are good for. Sluice's own.
+	Algorithms []string `json:"algorithms,omitempty"`
+	// Leeway is by how much clocks may differ. Default 10s. Sluice's own.
+	Leeway Duration `json:"leeway,omitempty"`
 	// ForwardAuthorization leaves Authorization on the request.
 	ForwardAuthorization bool `json:"forwardAuthorization,omitempty"`
 	// TokenKey is the query or form parameter that may hold the token. Empty: the header only.
@@ -89,6 +111,9 @@ type JWT struct {
 	// ClientConfig is how keys are fetched.
 	ClientConfig *IdentityClient `json:"clientConfig,omitempty"`
 }
+
+// SetDefaults sets leeway 10s.
+func (j *JWT) SetDefaults() { j.Leeway = Seconds(10) }
 
 // OAuthIntrospection asks an authorization server about the token of a request (RFC 7662).
 type OAuthIntrospection struct {

@@ -92,3 +92,16 @@ var turnAway = func() *fault.Fault {
 func attempted(x *httpmsg.Exchange, name []byte) {
 	x.Facts.User = string(name[:min(len(name), 128)])
 }
+
+// Challenge says on a 401 how to authenticate (RFC 9110 section 11.6.1). It is registered with OnCommit by who refuses.
+type Challenge struct{ value string }
+
+// NewChallenge returns the challenge with a value such as Bearer.
+func NewChallenge(value string) *Challenge { return &Challenge{value} }
+
+// EditResponse adds the challenge. A page in place of the 401 keeps it as long as the status stays.
+func (c *Challenge) EditResponse(x *httpmsg.Exchange) {
+	if x.Res.Status == 401 {
+		x.Res.Header.AddID(httpmsg.HdrWWWAuthenticate, httpmsg.Text(c.value))
+	}
+}

@@ -15,7 +15,7 @@ import (
 type basicAuth struct {
 	gate
 	accounts  *accounts
-	challenge *basicChallenge
+	challenge *Challenge
 }
 
 func checkBasicAuth(c *dynamic.Middleware) diag.List {
@@ -44,7 +44,7 @@ func buildBasicAuth(c *dynamic.Middleware, env Env, next httpmsg.Handler) (httpm
 	}
 	h := &basicAuth{gate: newGate(b.Realm, b.HeaderField, b.RemoveHeader, next)}
 	h.accounts = live(env, "basicAuth "+env.Name+" "+linesPrint(lines), func() *accounts { return fresh })
-	h.challenge = &basicChallenge{"Basic realm=" + h.realm}
+	h.challenge = NewChallenge("Basic realm=" + h.realm)
 	return h, nil
 }
 
@@ -81,14 +81,4 @@ func (b *basicAuth) Serve(x *httpmsg.Exchange) error {
 	clear(plain)
 	x.OnCommit(b.challenge)
 	return turnAway
-}
-
-// basicChallenge says on a 401 how to log in.
-type basicChallenge struct{ value string }
-
-// EditResponse adds the challenge. A page in place of the 401 keeps it as long as the status stays.
-func (c *basicChallenge) EditResponse(x *httpmsg.Exchange) {
-	if x.Res.Status == 401 {
-		x.Res.Header.AddID(httpmsg.HdrWWWAuthenticate, httpmsg.Text(c.value))
-	}
 }

@@ -15,6 +15,7 @@ import (
 func usual(t testing.TB) map[string]*dynamic.Middleware {
 	return map[string]*dynamic.Middleware{
 		"addPrefix":         {AddPrefix: &dynamic.AddPrefix{Prefix: "/app"}},
+		"apiKey":            apiKeyOf(func(o *dynamic.APIKey) { o.ForwardHeaders = map[string]string{"X-Team": "team"} }),
 		"basicAuth":         {BasicAuth: &dynamic.BasicAuth{Users: secrets("ann:" + bcryptOf(t, "secret", "$2y$")), HeaderField: "X-User"}},
 		"bodyLimit":         {BodyLimit: &dynamic.BodyLimit{MaxBytes: 1 << 20}},
 		"contentType":       {ContentType: &dynamic.ContentType{}},
@@ -39,7 +40,7 @@ func usual(t testing.TB) map[string]*dynamic.Middleware {
 
 var ordinary = ask{target: "/api/things?a=b", peer: "192.0.2.7:1000", tls: true, fields: []string{
 	"User-Agent: test/1.0", "Accept: */*", "Accept-Language: en", "Cookie: a=b; c=d", "X-Forwarded-Proto: https", "X-Forwarded-Host: example.test",
-	"X-Real-Ip: 192.0.2.7", basic("ann", "secret"),
+	"X-Real-Ip: 192.0.2.7", basic("ann", "secret"), "X-Api-Key: c2VjcmV0",
 }}
 
 // TestUsualCostsNoAllocation holds every row to no allocation for an ordinary request that passes.

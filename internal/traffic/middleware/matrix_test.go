@@ -108,6 +108,7 @@ func identities() map[string]struct {
 		credentials   string
 	}
 	return map[string]row{
+		"apiKey":            {apiKeyOf(func(o *dynamic.APIKey) { o.ForwardHeaders = map[string]string{"X-Team": "team"} }), "X-Team", "blue", "X-Api-Key: c2VjcmV0"},
 		"basicAuth":         {&dynamic.Middleware{BasicAuth: &dynamic.BasicAuth{Users: secrets("ann:" + shaSecret), HeaderField: "X-Auth-User"}}, "X-Auth-User", "ann", basic("ann", "secret")},
 		"headers":           {headersOf(dynamic.Headers{CustomRequestHeaders: map[string]string{"X-Tenant": "blue"}}), "X-Tenant", "blue", ""},
 		"headers delete":    {headersOf(dynamic.Headers{CustomRequestHeaders: map[string]string{"X-Secret": ""}}), "X-Secret", "", ""},
@@ -203,6 +204,7 @@ func TestMatrixAuthRefuses(t *testing.T) {
 		m      *dynamic.Middleware
 		status int
 	}{
+		"apiKey":      {apiKeyOf(nil), 401},
 		"basicAuth":   {&dynamic.Middleware{BasicAuth: &dynamic.BasicAuth{Users: secrets("ann:" + shaSecret), HeaderField: "X-Auth-User"}}, 401},
 		"digestAuth":  {&dynamic.Middleware{DigestAuth: &dynamic.DigestAuth{Users: secrets("ann:traefik:" + digest), HeaderField: "X-Auth-User"}}, 401},
 		"ipAllowList": {&dynamic.Middleware{IPAllowList: &dynamic.IPAllowList{SourceRange: []string{"10.0.0.0/8"}}}, 403},
@@ -224,6 +226,9 @@ func TestMatrixAuthRefuses(t *testing.T) {
 		"FLD-08 user":         {"X-Auth-User: ann", "X_Auth_User: ann"},
 		"wrong password":      {basic("ann", "wrong")},
 		"FLD-06 two accounts": {basic("ann", "secret"), basic("ann", "wrong")},
+		"wrong key":           {"X-Api-Key: d3Jvbmc="},
+		"FLD-06 two keys":     {"X-Api-Key: c2VjcmV0", "X-Api-Key: c2VjcmV0"},
+		"FLD-03 key":          {"X_Api_Key: c2VjcmV0"},
 		"UPG-07":              {"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"},
 	}
 	e := newEdge(t, entrypoint.HTTPOptions{})

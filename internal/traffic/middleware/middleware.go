@@ -51,6 +51,7 @@ type Kinds []Kind
 func Light() Kinds {
 	kinds := Kinds{
 		{"addPrefix", checkAddPrefix, buildAddPrefix},
+		{"apiKey", checkAPIKey, buildAPIKey},
 		{"basicAuth", checkBasicAuth, buildBasicAuth},
 		{"bodyLimit", checkBodyLimit, buildBodyLimit},
 		{"contentType", checkContentType, buildContentType},
