@@ -51,6 +51,7 @@ var doorways = []doorway{
 	{"traffic/acme", "github.com/go-acme/lego/v5", "the ACME protocol"},
 	{"traffic/middleware/compress", "github.com/klauspost/compress", "gzip and zstd encoders"},
 	{"traffic/middleware/compress", "github.com/molecule-man/go-brrr", "the brotli encoder"},
+	{"traffic/middleware/jose", "github.com/go-jose/go-jose/v4", "signed tokens and key sets"},
 	{"traffic/middleware/ratelimit", "github.com/redis/rueidis", "the shared store of rate limits"},
 	{"observe/prom", "github.com/prometheus/client_golang", "the Prometheus exposition format"},
 }

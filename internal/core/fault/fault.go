@@ -75,6 +75,7 @@ const (
 	Unauthorized
 	TooManyRequests
 	BreakerOpen
+	AuthUnavailable
 	kinds
 )
 
@@ -120,6 +121,7 @@ var table = [kinds]row{
 	Unauthorized:         {"UNAUTHORIZED", 401, Proxy},
 	TooManyRequests:      {"TOO-MANY-REQUESTS", 429, Proxy},
 	BreakerOpen:          {"BREAKER-OPEN", 503, Proxy},
+	AuthUnavailable:      {"AUTH-UNAVAILABLE", 503, Upstream},
 }
 
 // Code returns the stable name of the kind.

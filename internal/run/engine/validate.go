@@ -14,6 +14,7 @@ import (
 	"sluice/internal/traffic/middleware/errorpage"
 	"sluice/internal/traffic/middleware/forwardauth"
 	"sluice/internal/traffic/middleware/grpcweb"
+	"sluice/internal/traffic/middleware/jwt"
 	"sluice/internal/traffic/middleware/ratelimit"
 	"sluice/internal/traffic/middleware/retrying"
 )
@@ -21,7 +22,8 @@ import (
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
-		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind())
+		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(),
+		jwt.Kind())
 })
 
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.
