@@ -43,9 +43,6 @@ var gaps = []gap{
 	}},
 
 	{diag.Warning, []string{"accessLog", "otlp"}, func(c *Config) bool { return c.AccessLog != nil && c.AccessLog.OTLP != nil }},
-	{diag.Warning, []string{"log", "maxSize"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxSize != 0 }},
-	{diag.Warning, []string{"log", "maxAge"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxAge != 0 }},
-	{diag.Warning, []string{"log", "maxBackups"}, func(c *Config) bool { return c.Log != nil && c.Log.MaxBackups != 0 }},
 	{diag.Warning, []string{"log", "otlp"}, func(c *Config) bool { return c.Log != nil && c.Log.OTLP != nil }},
 	{diag.Warning, []string{"tracing"}, func(c *Config) bool { return c.Tracing != nil }},
 	{diag.Warning, []string{"ocsp"}, func(c *Config) bool { return c.OCSP != nil }},

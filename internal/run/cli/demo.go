@@ -30,5 +30,5 @@ func runDemo(p *Process, args []string) int {
 	}
 	defer d.Close()
 	d.Explain(p.Stdout)
-	return serve(p, log, d)
+	return serve(p, log, d, logFile{})
 }

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/static"
@@ -55,12 +57,12 @@ func runRouter(p *Process, args []string) int {
 	if !ok {
 		return code
 	}
-	log, closeLog, err := processLog(p, l.config.Log)
+	log, file, err := processLog(p, l.config.Log)
 	if err != nil {
 		p.errorf("log: %v", err)
 		return exitFailed
 	}
-	defer closeLog.Close()
+	defer file.Close()
 	for _, f := range l.findings {
 		app.LogFinding(log, f)
 	}
@@ -82,7 +84,7 @@ func runRouter(p *Process, args []string) int {
 		p.errorf("%v", err)
 		return exitFailed
 	}
-	return serve(p, log, a)
+	return serve(p, log, a, file)
 }
 
 // server is what serve runs.
@@ -92,13 +94,19 @@ type server interface {
 	Reopen()
 }
 
-// serve runs s until signals stop it.
-func serve(p *Process, log *slog.Logger, s server) int {
+// serve runs s until signals stop it. file is where log goes.
+func serve(p *Process, log *slog.Logger, s server, file logFile) int {
 	stop, stopNow := context.WithCancel(context.Background())
 	kill, killNow := context.WithCancel(context.Background())
 	defer stopNow()
 	defer killNow()
-	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: s.Reload, Reopen: s.Reopen}, stopNow,
+	reopen := func() {
+		if err := file.Reopen(); err != nil {
+			log.Error("The log stays where it was", "error", err)
+		}
+		s.Reopen()
+	}
+	release := lifecycle.Signals(context.Background(), log, lifecycle.Handlers{Reload: s.Reload, Reopen: reopen}, stopNow,
 		func() { stopNow(); killNow() })
 	defer release()
 	if err := s.Run(stop, kill); err != nil {
@@ -108,25 +116,49 @@ func serve(p *Process, log *slog.Logger, s server) int {
 	return exitFine
 }
 
-// processLog opens the log that the configuration asks for. The closer is never nil.
-func processLog(p *Process, c *static.Log) (*slog.Logger, io.Closer, error) {
+// logFile is where the process log goes.
+type logFile struct {
+	file *syslogs.File // nil for a stream that is not ours to close
+}
+
+// Reopen opens the file again by its name.
+func (l logFile) Reopen() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Reopen()
+}
+
+// Close closes the file.
+func (l logFile) Close() {
+	if l.file != nil {
+		_ = l.file.Close() // the last line has been written or not: nobody is left to tell
+	}
+}
+
+// defaultMaxSize is log.maxSize as long as nobody writes it, in megabytes.
+const defaultMaxSize = 100
+
+// processLog opens the log that the configuration asks for.
+func processLog(p *Process, c *static.Log) (*slog.Logger, logFile, error) {
 	if c == nil {
 		c = &static.Log{}
 		c.SetDefaults()
 	}
 	var w io.Writer = p.Stdout
-	var closer io.Closer = io.NopCloser(nil)
+	var out logFile
 	if c.FilePath != "" {
-		f, err := os.OpenFile(c.FilePath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		f, err := syslogs.Open(c.FilePath, syslogs.Rotation{MaxSize: int64(cmp.Or(c.MaxSize, defaultMaxSize)) << 20,
+			MaxAge: time.Duration(c.MaxAge) * 24 * time.Hour, MaxBackups: c.MaxBackups})
 		if err != nil {
-			return nil, closer, err
+			return nil, out, err
 		}
-		w, closer = f, f
+		w, out.file = f, f
 	}
 	level, known := syslogs.ParseLevel(c.Level)
 	log := syslogs.New(w, level, c.Format == static.FormatJSON)
 	if !known {
 		log.Error("Unknown log level, using ERROR", "level", c.Level)
 	}
-	return log, closer, nil
+	return log, out, nil
 }
