@@ -64,6 +64,7 @@ type App struct {
 	current     entrypoint.Current
 	watches     []*watch.Watch
 	entryPoints []*entrypoint.EntryPoint
+	budget      *httpmsg.Budget
 	sink        record.Sink // nil when nobody wants to hear
 	engine      *engine.Engine
 	ping        *admin.Ping
@@ -82,7 +83,8 @@ type App struct {
 
 // New binds the sockets of all entry points, or none, and puts the parts together. Nothing is accepted before Run.
 func New(o Options) (*App, error) {
-	a := &App{options: o, static: o.Static, log: o.Log, reported: map[diag.Finding]bool{}, applied: make(chan struct{})}
+	a := &App{options: o, static: o.Static, log: o.Log, reported: map[diag.Finding]bool{}, applied: make(chan struct{}),
+		budget: httpmsg.NewBudget(budgetBytes())}
 	internal := map[string]httpmsg.Handler{plan.ServiceNoop: admin.Noop{}}
 	if p := o.Static.Ping; p != nil {
 		a.ping = &admin.Ping{Terminating: p.TerminatingStatusCode}
@@ -114,7 +116,7 @@ func New(o Options) (*App, error) {
 	}
 	servers := watch.New() // the deadlines of connections to servers, which belong to no entry point
 	a.watches = append(a.watches, servers)
-	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Watch: servers, Internal: internal,
+	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Budget: a.budget, Watch: servers, Internal: internal,
 		EntryPoints: names, Current: &a.current})
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
@@ -144,12 +146,11 @@ func (a *App) bind() error {
 	if err != nil {
 		return err
 	}
-	budget := httpmsg.NewBudget(budgetBytes())
 	for i, s := range sockets {
 		w := watch.New()
 		o := entryPointOptions(s.Name, a.static.EntryPoints[s.Name], a.options.Hostname)
 		o.Position, o.Listener, o.Current, o.Sink, o.Log = i, s.TCP, &a.current, a.sink, a.log
-		o.Budget, o.Watch = budget, w
+		o.Budget, o.Watch = a.budget, w
 		a.watches = append(a.watches, w)
 		a.entryPoints = append(a.entryPoints, entrypoint.New(o))
 	}

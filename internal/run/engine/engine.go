@@ -4,7 +4,7 @@
 // What is kept, and by which key:
 //
 //	connections to servers   address + fingerprint of the transport        upstream.Transport
-//	server health, round     service name (+ URL + checks)                 forward.Live
+//	server health, round     service name and kind (+ URL + checks)        forward.Live
 //	round of TCP servers     service name                                  tunnel.Live
 //	service handler          Identity of the service's plan node           service
 //	router chain             Identity of the router's plan node            chain
@@ -37,6 +37,8 @@ type Options struct {
 	// Static is the effective static configuration.
 	Static *static.Config
 	Log    *slog.Logger
+	// Budget accounts for the memory of copied requests; nil has no limit.
+	Budget *httpmsg.Budget
 	// Watch holds the deadlines of connections to servers.
 	Watch *watch.Watch
 	// Internal are the handlers of services called NAME@internal.
@@ -59,13 +61,14 @@ type Engine struct {
 	chains     map[*plan.Identity]*chain
 	tunnels    map[*plan.Identity]*tcpService
 	rounds     map[string]*tunnel.Live
-	balancers  atomic.Pointer[map[string]*forward.LoadBalancer]
+	copies     *forward.Copies
+	inForce    atomic.Pointer[inForce]
 	failures   map[*plan.Identity]diag.List
 }
 
 // New makes an engine without a generation.
 func New(o Options) *Engine {
-	return &Engine{o: o, keeper: certs.NewKeeper(), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
+	return &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
 		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{}}
 }
 
@@ -92,7 +95,7 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 		s.publish()
 	}
 	e.o.Current.Store(generation)
-	e.balancers.Store(b.balancers())
+	e.inForce.Store(b.servicesInForce())
 	e.retire(b)
 	return b.findings
 }
@@ -123,28 +126,9 @@ func (e *Engine) retire(b *build) {
 // Close ends everything that the generation in force holds. The engine must not be used afterwards.
 func (e *Engine) Close() {
 	e.state.Begin()
-	e.balancers.Store(nil)
+	e.inForce.Store(nil)
+	e.copies.Close()
 	e.retire(&build{})
-}
-
-// balancers returns the load balancers that were built, by the qualified names of their services.
-func (b *build) balancers() *map[string]*forward.LoadBalancer {
-	out := map[string]*forward.LoadBalancer{}
-	for name, s := range b.p.HTTP.Services {
-		if built := b.services[s.Identity]; built != nil && built.balancer != nil {
-			out[name.String()] = built.balancer
-		}
-	}
-	return &out
-}
-
-// ServerStatus tells for the servers' URLs of a service, called NAME@PROVIDER, whether they are up; nil where no load
-// balancer of that name is in force. It is safe for concurrent use with Apply and Close.
-func (e *Engine) ServerStatus(service string) map[string]bool {
-	if all := e.balancers.Load(); all != nil && (*all)[service] != nil {
-		return (*all)[service].Status()
-	}
-	return nil
 }
 
 // build is the making of one generation.

@@ -13,7 +13,6 @@ import (
 	"sluice/internal/intake/decode"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/entrypoint"
-	"sluice/internal/traffic/forward"
 	"sluice/internal/traffic/middleware"
 	"sluice/internal/traffic/upstream"
 	"sluice/internal/wire/httpmsg"
@@ -135,117 +134,6 @@ func first(l diag.List) string {
 		}
 	}
 	return "no reason is known"
-}
-
-// service is a built HTTP service.
-type service struct {
-	handler  httpmsg.Handler
-	balancer *forward.LoadBalancer // nil for other kinds
-	// keys are what its middlewares keep in the engine's State.
-	keys []string
-}
-
-func (s *service) publish() {
-	if s.balancer != nil {
-		s.balancer.Publish()
-	}
-}
-
-func (s *service) close() {
-	if s.balancer != nil {
-		s.balancer.Close()
-	}
-}
-
-// named notes which service an exchange goes to.
-type named struct {
-	name string
-	next httpmsg.Handler
-}
-
-// Serve implements httpmsg.Handler.
-func (n *named) Serve(x *httpmsg.Exchange) error {
-	x.Facts.Service = n.name
-	return n.next.Serve(x)
-}
-
-// service returns the handler of a service, built once per generation.
-func (b *build) service(s *plan.Service) httpmsg.Handler {
-	if s == nil {
-		return refusal{"the service does not exist"}
-	}
-	if built, ok := b.services[s.Identity]; ok {
-		return built.handler
-	}
-	live := s.Name.String()
-	if kept, ok := b.e.services[s.Identity]; ok {
-		b.services[s.Identity] = kept
-		if l := b.e.lives[live]; l != nil {
-			b.lives[live] = l
-		}
-		if kept.balancer != nil {
-			_, _ = b.transport(s.Transport) // it was built before, and is kept by being asked for
-		}
-		b.keepMiddlewares(s.Middlewares)
-		b.e.state.Touch(kept.keys)
-		return kept.handler
-	}
-	built := b.buildService(s)
-	b.services[s.Identity] = built
-	return built.handler
-}
-
-func (b *build) buildService(s *plan.Service) *service {
-	if why := b.broken[&s.Node]; s.Status == plan.Disabled || len(why) > 0 {
-		return &service{handler: refusal{fmt.Sprintf("the service %s cannot be used: %s", s.Name, first(append(why, s.Findings...)))}}
-	}
-	if s.Type == plan.TypeInternal {
-		h, ok := b.e.o.Internal[s.Name.Local]
-		if !ok {
-			h = refusal{"there is no internal service " + s.Name.Local}
-		}
-		return &service{handler: &named{s.Name.String(), h}}
-	}
-	balancer, err := b.loadBalancer(s.Name.String(), s.Config.LoadBalancer, s.Transport)
-	if err != nil {
-		b.report(&s.Node, err)
-		return &service{handler: refusal{fmt.Sprintf("the service %s cannot be built: %v", s.Name, err)}}
-	}
-	h, err := b.wrap(s.Middlewares, s.Name, balancer)
-	if err != nil {
-		balancer.Close()
-		return &service{handler: refusal{err.Error()}}
-	}
-	return &service{handler: &named{s.Name.String(), h}, balancer: balancer}
-}
-
-// loadBalancer builds a load balancer on the live state of its name.
-func (b *build) loadBalancer(name string, c *dynamic.LoadBalancer, t *plan.Transport) (*forward.LoadBalancer, error) {
-	transport, err := b.transport(t)
-	if err != nil {
-		return nil, err
-	}
-	live := b.lives[name]
-	if live == nil {
-		if live = b.e.lives[name]; live == nil {
-			live = b.newLive(name)
-		}
-		b.lives[name] = live
-	}
-	return forward.New(name, c, live, transport)
-}
-
-// newLive makes the live state of a service that has not been there before. Its servers' comings and goings are logged.
-func (b *build) newLive(name string) *forward.Live {
-	live, log := forward.NewLive(), b.e.o.Log
-	live.Changed = func(url string, up bool, why error) {
-		if up {
-			log.Info("A server is up again", "serviceName", name, "serverURL", url)
-		} else {
-			log.Warn("A server is down", "serviceName", name, "serverURL", url, "error", why)
-		}
-	}
-	return live
 }
 
 // transport returns the connections of a transport; all transports of one fingerprint share them.

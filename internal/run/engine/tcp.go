@@ -232,7 +232,7 @@ func (b *build) machines(built *tcpService, s *plan.TCPService) {
 			b.report(&s.Node, err)
 			continue
 		}
-		built.machines = append(built.machines, &service{balancer: balancer})
+		built.machines = append(built.machines, &service{kind: balancer})
 		built.machine = append(built.machine, httpmsg.Handler(&named{s.Name.String(), balancer}))
 	}
 }

@@ -68,7 +68,7 @@ func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
 	}
 	for _, s := range p.HTTP.Services {
 		if s.Status != plan.Disabled {
-			say(&s.Node, checkService(s))
+			say(&s.Node, forward.Check(s.Config))
 		}
 	}
 	for _, s := range p.TCP.Services {
@@ -77,21 +77,6 @@ func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
 				Message: "health checks of TCP services are not supported yet", Hint: "a server that cannot be dialled is passed over"}})
 		}
 	}
-}
-
-// checkService reports kinds and options of services that do not work.
-func checkService(s *plan.Service) diag.List {
-	switch s.Type {
-	case "loadBalancer":
-		if err := forward.Validate(s.Config.LoadBalancer); err != nil {
-			return diag.List{{Severity: diag.Error, Key: "loadBalancer", Code: "BAD-VALUE", Message: err.Error()}}
-		}
-	case plan.TypeInternal:
-	default:
-		return diag.List{{Severity: diag.Error, Key: s.Type, Code: "NOT-SUPPORTED",
-			Message: "the service type " + s.Type + " is not supported yet", Hint: "routers that use it answer 503"}}
-	}
-	return nil
 }
 
 // located gives findings of a builder, whose keys are paths below the element, the element's key and place.

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -51,48 +50,17 @@ type server struct {
 	failed *health.Failures // nil without a passive check
 }
 
-// Validate reports everything that is wrong with a load balancer, without opening anything.
-func Validate(c *dynamic.LoadBalancer) error {
-	var wrong []error
-	for i, s := range c.Servers {
-		// An address that cannot be dialled costs that server only: the plan has said so.
-		if _, err := parseServer(s); errors.Is(err, errNotSupported) {
-			wrong = append(wrong, fmt.Errorf("servers[%d]: %w", i, err))
-		}
-	}
-	if balance.New(c.Strategy, nil) == nil {
-		wrong = append(wrong, fmt.Errorf("strategy %q is none of wrr, p2c, hrw, leasttime", c.Strategy))
-	}
-	if k := cookieOf(c); k != nil {
-		if err := k.Validate(); err != nil {
-			wrong = append(wrong, fmt.Errorf("sticky.cookie: %w", err))
-		}
-	}
-	if c.HealthCheck != nil {
-		if err := health.Validate(c.HealthCheck); err != nil {
-			wrong = append(wrong, fmt.Errorf("healthCheck: %w", err))
-		}
-	}
-	return errors.Join(wrong...)
-}
-
 func cookieOf(c *dynamic.LoadBalancer) *balance.CookieOptions {
-	if c.Sticky == nil || c.Sticky.Cookie == nil || c.Strategy == dynamic.StrategyHRW {
+	if c.Strategy == dynamic.StrategyHRW {
 		return nil
 	}
-	k := c.Sticky.Cookie
-	o := &balance.CookieOptions{Name: k.Name, Secure: k.Secure, HTTPOnly: k.HTTPOnly, SameSite: k.SameSite,
-		MaxAge: k.MaxAge, Domain: k.Domain}
-	if k.Path != nil {
-		o.Path = *k.Path
-	}
-	return o
+	return cookieOptions(c.Sticky)
 }
 
 // New builds the load balancer called name (qualified), whose live state is live, over the connections of t. It serves
 // the servers of earlier generations until Publish.
 func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport) (*LoadBalancer, error) {
-	if err := Validate(c); err != nil {
+	if err := refusal(Check(&dynamic.Service{LoadBalancer: c})); err != nil {
 		return nil, err
 	}
 	b := &LoadBalancer{name: name, live: live, picker: live.pickerFor(c.Strategy), timed: c.Strategy == dynamic.StrategyLeastTime}
@@ -149,11 +117,7 @@ func (b *LoadBalancer) endpoint(s *dynamic.Server, c *dynamic.LoadBalancer, key 
 	if b.passive != nil {
 		srv.failed = &b.live.server(s.URL, key).failures
 	}
-	weight := 1
-	if s.Weight != nil {
-		weight = *s.Weight
-	}
-	return &balance.Endpoint{Key: s.URL, Weight: weight, Fenced: s.Fenced, State: srv.state, Target: srv}, nil
+	return &balance.Endpoint{Key: s.URL, Weight: weightOf(s.Weight), Fenced: s.Fenced, State: srv.state, Target: srv}, nil
 }
 
 // nowhere stands for a server whose address cannot be dialled: its requests fail, or go to another server.
@@ -251,19 +215,28 @@ func (b *LoadBalancer) Up() bool {
 	return false
 }
 
-// Status tells for each server's URL whether it is up.
-func (b *LoadBalancer) Status() map[string]bool {
-	m := make(map[string]bool, len(b.endpoints))
-	for _, e := range b.endpoints {
-		m[e.Key] = e.Up()
+// ServerState is the state of a server.
+type ServerState struct {
+	// URL as configured.
+	URL string
+	Up  bool
+	// Checked tells that something looks whether it is up, actively or passively.
+	Checked bool
+}
+
+// Servers returns the state of all servers that requests can be sent to.
+func (b *LoadBalancer) Servers() []ServerState {
+	list := make([]ServerState, len(b.endpoints))
+	for i, e := range b.endpoints {
+		list[i] = ServerState{URL: e.Key, Up: e.Up(), Checked: b.checker != nil || b.passive != nil}
 	}
-	return m
+	return list
 }
 
 // Serve implements httpmsg.Handler.
 func (b *LoadBalancer) Serve(x *httpmsg.Exchange) error {
 	client := x.Peer.Addr()
-	e, stick := b.choose(x, client)
+	e, stick := choose(b.sticky, b.picker, x)
 	if e == nil {
 		return noServer()
 	}
@@ -297,16 +270,6 @@ func (b *LoadBalancer) Serve(x *httpmsg.Exchange) error {
 		e, stick = next, true
 		x.Facts.Retries++
 	}
-}
-
-// choose picks the server of the client's cookie, or the next one. stick tells that the cookie is to be set.
-func (b *LoadBalancer) choose(x *httpmsg.Exchange, client netip.Addr) (e *balance.Endpoint, stick bool) {
-	if b.sticky != nil {
-		if e, stale := b.sticky.Lookup(x); e != nil {
-			return e, stale
-		}
-	}
-	return b.picker.Pick(client, nil), true
 }
 
 // send tries one server.
@@ -356,10 +319,4 @@ func (b *LoadBalancer) finish(x *httpmsg.Exchange, e *balance.Endpoint, stick bo
 		return f
 	}
 	return nil
-}
-
-func noServer() error {
-	f := fault.New(fault.NoServer, "no server of the service is up", nil)
-	f.Body = "no available server"
-	return f
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -511,7 +512,7 @@ func TestValidate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			lb := config("http://a")
 			c.edit(lb)
-			if err := Validate(lb); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			if err := refusal(Check(&dynamic.Service{LoadBalancer: lb})); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})
@@ -553,8 +554,9 @@ func TestActiveCheck(t *testing.T) {
 			t.Errorf("%q answered", body)
 		}
 	}
-	if f.lb.Status()["http://"+sick.Addr] || !f.lb.Status()["http://"+good.Addr] || !f.lb.Up() {
-		t.Errorf("status %v, up %v", f.lb.Status(), f.lb.Up())
+	want := []ServerState{{URL: "http://" + sick.Addr, Checked: true}, {URL: "http://" + good.Addr, Up: true, Checked: true}}
+	if got := f.lb.Servers(); !slices.Equal(got, want) || !f.lb.Up() {
+		t.Errorf("servers %v, up %v", got, f.lb.Up())
 	}
 	next, err := New("svc@file", lb, f.live, f.tr)
 	if err != nil {

@@ -11,15 +11,17 @@ import (
 	"sluice/internal/traffic/health"
 )
 
-// Live is what of a load balancer outlives changes of the configuration. There is one per service name. Safe for
+// Live is what of a service outlives changes of the configuration. There is one for each service name and kind. Safe for
 // concurrent use.
 type Live struct {
 	// Changed, if set before the first load balancer is built, is told when an active check finds a server up or down.
 	Changed func(url string, up bool, why error)
 
 	budget budget
+	copies atomic.Int64 // of requests that are at mirrors
 
 	mu       sync.Mutex
+	tally    *tally // of a mirroring service
 	strategy string
 	picker   balance.Picker
 	servers  map[serverKey]*liveServer
@@ -49,6 +51,20 @@ func (l *Live) pickerFor(strategy string) balance.Picker {
 		l.strategy, l.picker = strategy, balance.New(strategy, rand.IntN)
 	}
 	return l.picker
+}
+
+// tallyFor returns the counts of a list of mirrors: those there are, or new ones when the list has changed.
+func (l *Live) tallyFor(mirrors []*dynamic.Mirror) *tally {
+	key := mirrorsKey(mirrors)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tally == nil || l.tally.key != key {
+		l.tally = &tally{key: key, sent: make([]uint64, len(mirrors))}
+		for _, m := range mirrors {
+			l.tally.percents = append(l.tally.percents, m.Percent)
+		}
+	}
+	return l.tally
 }
 
 // healthKey says by which checks health is found. Other checks make health start anew.

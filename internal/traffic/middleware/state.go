@@ -42,16 +42,17 @@ func (s *State) Keep(key string, make func() any) any {
 }
 
 // Record notes the keys that Keep is asked for until done is called, which returns them. Whoever keeps a handler from one
-// generation to the next gives its keys to Touch. Records do not nest.
+// generation to the next gives its keys to Touch. Records nest: a key goes to the innermost one that is open.
 func (s *State) Record() (done func() []string) {
 	var keys []string
 	s.mu.Lock()
+	outer := s.keys
 	s.keys = &keys
 	s.mu.Unlock()
 	return func() []string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.keys = nil
+		s.keys = outer
 		return keys
 	}
 }

@@ -28,3 +28,21 @@ func TestStateOutlivesRounds(t *testing.T) {
 		t.Error("forgotten state came back")
 	}
 }
+
+// A handler that is built inside of another one keeps its own keys, and the outer one goes on with its own.
+func TestRecordsNest(t *testing.T) {
+	var s State
+	make := func() any { return new(int) }
+	outer := s.Record()
+	s.Keep("a", make)
+	inner := s.Record()
+	s.Keep("b", make)
+	if got := inner(); len(got) != 1 || got[0] != "b" {
+		t.Errorf("the inner record has %v", got)
+	}
+	s.Keep("c", make)
+	if got := outer(); len(got) != 2 || got[0] != "a" || got[1] != "c" {
+		t.Errorf("the outer record has %v", got)
+	}
+	s.Keep("d", make) // nobody records
+}

@@ -128,7 +128,7 @@ func repeatable(method httpmsg.View) bool {
 // keep reads the request's body ahead if it is short enough, so that it can be sent again. ok is false where it is not.
 func (r *retrier) keep(x *httpmsg.Exchange) (body *spool.Body, ok bool, err error) {
 	req := &x.Req
-	if r.body >= 0 && req.ContentLength > r.body || isStream(req) {
+	if r.body >= 0 && req.ContentLength > r.body || spool.IsStream(req) {
 		return nil, false, nil
 	}
 	memory := int64(defaultBody)
@@ -146,13 +146,6 @@ func (r *retrier) keep(x *httpmsg.Exchange) (body *spool.Body, ok bool, err erro
 	}
 	req.Body, req.ContentLength, req.Continue = body.Source(), body.Size(), false
 	return body, true, nil
-}
-
-// isStream reports whether the body may be one side of a conversation, which waits for answers.
-func isStream(req *httpmsg.Request) bool {
-	const grpc = "application/grpc"
-	t := req.Header.Get(httpmsg.HdrContentType)
-	return req.ContentLength < 0 && len(t) >= len(grpc) && t[:len(grpc)].EqualFold(grpc)
 }
 
 // run tries until an answer stands. byStatus allows tries after listed codes.

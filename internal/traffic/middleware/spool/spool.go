@@ -29,6 +29,14 @@ type Limits struct {
 	Max int64
 }
 
+// IsStream reports whether the body of a request may be one side of a conversation, which waits for answers: reading it ahead
+// would be waiting for ever.
+func IsStream(req *httpmsg.Request) bool {
+	const grpc = "application/grpc"
+	t := req.Header.Get(httpmsg.HdrContentType)
+	return req.ContentLength < 0 && len(t) >= len(grpc) && t[:len(grpc)].EqualFold(grpc)
+}
+
 var pieces = sync.Pool{New: func() any { return new([readBytes]byte) }}
 
 // Body is a body that was read ahead. It implements httpmsg.Body, httpmsg.Interrupter and httpmsg.Finisher. It is used by
