@@ -20,8 +20,8 @@ import (
 type State interface {
 	// InForce returns the plan that is served, never nil, and what could not be built of it.
 	InForce() (*plan.Plan, diag.List)
-	// ServerStatus tells for the URLs of a load balancer, called NAME@PROVIDER, whether they are up. Servers that it does not
-	// know count as up.
+	// ServerStatus tells for the URLs of a service, called NAME@PROVIDER, and of those below it, whether they are up. Servers that
+	// it does not know count as up.
 	ServerStatus(service string) map[string]bool
 	// Certificate describes the certificate that a handshake for a server name shows (explain.Facts).
 	Certificate(name string, strict bool) (text string, ok bool)

@@ -262,13 +262,18 @@ func (v *view) httpServices() (list []element) {
 		list = append(list, element{name: s.Name.String(), provider: s.Name.Provider, status: d.status.String(), kind: strings.ToLower(kind), count: servers,
 			show: func(full bool) map[string]any {
 				out := object(s.Config)
-				if lb := s.Config.LoadBalancer; lb != nil && len(lb.Servers) > 0 {
-					up := v.serverStatus(s.Name.String())
-					status := map[string]string{}
+				status := map[string]string{}
+				for url, up := range v.serverStatus(s.Name.String()) {
+					status[redactText(url)] = upOrDown(up)
+				}
+				if lb := s.Config.LoadBalancer; lb != nil {
 					for _, server := range lb.Servers {
-						is, known := up[server.URL]
-						status[redactText(server.URL)] = upOrDown(is || !known)
+						if text := redactText(server.URL); status[text] == "" {
+							status[text] = upOrDown(true) // nobody has found anything else
+						}
 					}
+				}
+				if len(status) > 0 {
 					out["serverStatus"] = status
 				}
 				return d.shown(usedAs(out, usedBy[s.Name]), &s.Node, kind, full)

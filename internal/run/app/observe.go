@@ -10,6 +10,7 @@ import (
 	"sluice/internal/observe/meter"
 	"sluice/internal/observe/prom"
 	"sluice/internal/observe/record"
+	"sluice/internal/traffic/forward"
 	"sluice/internal/wire/bridge"
 	"sluice/internal/wire/httpmsg"
 )
@@ -72,14 +73,11 @@ func (a *App) certificates() (out []prom.Certificate) {
 
 // checkedServers are the servers of services with a health check.
 func (a *App) checkedServers() (out []prom.Server) {
-	for name, s := range a.Plan().HTTP.Services {
-		if lb := s.Config.LoadBalancer; lb == nil || lb.HealthCheck == nil {
-			continue
+	a.engine.Servers(func(service string, s forward.ServerState) {
+		if s.Checked {
+			out = append(out, prom.Server{Service: service, URL: s.URL, Up: s.Up})
 		}
-		for url, up := range a.ServerStatus(name.String()) {
-			out = append(out, prom.Server{Service: name.String(), URL: url, Up: up})
-		}
-	}
+	})
 	return out
 }
 

@@ -72,16 +72,17 @@ func (b *build) built(s *plan.Service) *service {
 		b.keepService(s, kept)
 		return kept
 	}
-	// A middleware of the service may ask the service itself, as error pages do: it finds what is being built.
-	built := &service{handler: &later{}}
+	bare := &later{refusal{"the service could not be built"}}
+	built := &service{handler: bare}
 	b.services[s.Identity] = built
 	done := b.e.state.Record()
-	b.fill(s, built)
+	b.fill(s, built, bare)
 	built.keys = done()
 	return built
 }
 
-// later stands for the handler of a service while its parts are built.
+// later stands for a service while its parts are built, and for its parts ever after: a middleware of the service that asks
+// the service itself, as error pages may, gets it without the middlewares. It would ask itself for ever otherwise.
 type later struct{ handler httpmsg.Handler }
 
 // Serve implements httpmsg.Handler.
@@ -103,10 +104,8 @@ func (b *build) keepService(s *plan.Service, kept *service) {
 	b.e.state.Touch(kept.keys)
 }
 
-// fill builds a service into out. A service of which any part cannot be built refuses.
-func (b *build) fill(s *plan.Service, out *service) {
-	promised := out.handler.(*later)
-	defer func() { promised.handler = out.handler }()
+// fill builds a service into out, and without its middlewares into bare. A service of which any part cannot be built refuses.
+func (b *build) fill(s *plan.Service, out *service, bare *later) {
 	if why := b.broken[&s.Node]; s.Status == plan.Disabled || len(why) > 0 {
 		out.handler = refusal{fmt.Sprintf("the service %s cannot be used: %s", s.Name, first(append(why, s.Findings...)))}
 		return
@@ -125,6 +124,7 @@ func (b *build) fill(s *plan.Service, out *service) {
 		out.handler = refusal{fmt.Sprintf("the service %s cannot be built: %v", s.Name, err)}
 		return
 	}
+	bare.handler = &named{s.Name.String(), kind}
 	h, err := b.wrap(s.Middlewares, s.Name, kind)
 	if err != nil {
 		kind.Close()

@@ -224,11 +224,15 @@ type ServerState struct {
 	Checked bool
 }
 
-// Servers returns the state of all servers that requests can be sent to.
+// Servers returns the state of all servers that requests can be sent to, each URL once.
 func (b *LoadBalancer) Servers() []ServerState {
-	list := make([]ServerState, len(b.endpoints))
-	for i, e := range b.endpoints {
-		list[i] = ServerState{URL: e.Key, Up: e.Up(), Checked: b.checker != nil || b.passive != nil}
+	list := make([]ServerState, 0, len(b.endpoints))
+	seen := make(map[string]bool, len(b.endpoints))
+	for _, e := range b.endpoints {
+		if !seen[e.Key] {
+			seen[e.Key] = true
+			list = append(list, ServerState{URL: e.Key, Up: e.Up(), Checked: b.checker != nil || b.passive != nil})
+		}
 	}
 	return list
 }
