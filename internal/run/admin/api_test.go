@@ -171,11 +171,11 @@ func TestAPIShapes(t *testing.T) {
 func TestAPILists(t *testing.T) {
 	h := example(t)
 	for _, c := range []struct{ name, query, names, next string }{
-		{"all", "", "api@internal good@file half@file lost@file ping@internal refused@file tree@file websecure-good@file", "1"},
+		{"all", "", "api@internal good@file half@file lost@file ping@internal prometheus@internal refused@file tree@file websecure-good@file", "1"},
 		{"first page", "per_page=3", "api@internal good@file half@file", "2"},
-		{"middle page", "per_page=3&page=2", "lost@file ping@internal refused@file", "3"},
-		{"last page", "per_page=3&page=3", "tree@file websecure-good@file", "1"},
-		{"one page exactly", "per_page=8", "api@internal good@file half@file lost@file ping@internal refused@file tree@file websecure-good@file", "1"},
+		{"middle page", "per_page=3&page=2", "lost@file ping@internal prometheus@internal", "3"},
+		{"last page", "per_page=3&page=3", "refused@file tree@file websecure-good@file", "1"},
+		{"one page exactly", "per_page=9", "api@internal good@file half@file lost@file ping@internal prometheus@internal refused@file tree@file websecure-good@file", "1"},
 		{"search in names", "search=LOST", "lost@file", "1"},
 		{"search in rules", "search=B.Test", "half@file", "1"},
 		{"nothing found", "search=nowhere", "", "1"},
@@ -186,7 +186,7 @@ func TestAPILists(t *testing.T) {
 		{"descending", "direction=desc&search=good", "websecure-good@file good@file", "1"},
 		{"by priority", "sortBy=priority&status=warning", "half@file", "1"},
 		{"by priority, all", "sortBy=priority&per_page=1", "half@file", "2"},
-		{"by provider", "sortBy=provider&direction=x&per_page=2", "ping@internal api@internal", "2"},
+		{"by provider", "sortBy=provider&direction=x&per_page=2", "prometheus@internal ping@internal", "2"},
 	} {
 		w := ask(h, "GET", "/api/http/routers?"+c.query)
 		var list []struct{ Name string }
