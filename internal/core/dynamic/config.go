@@ -35,6 +35,10 @@ type Fragment struct {
 	// Broken names the elements that reading has disabled, by path such as "http.routers.api", with the reasons. They
 	// stay in Config as far as they were readable, so that they keep their place and refuse instead of vanishing.
 	Broken map[string]diag.List `json:"broken,omitempty"`
+	// Held says that what the source describes is away for now, such as a stopped container. Its elements stay, so that
+	// its requests get 503 and never fall to a wider router; they lose ties, are not remarked on, and are left out
+	// of lists.
+	Held bool `json:"-"`
 }
 
 // Snapshot is the whole of what a provider knows at one moment. Fragments that did not change keep their pointer from
@@ -44,4 +48,7 @@ type Snapshot struct {
 	Provider string `json:"provider"`
 	// Fragments are ordered by name.
 	Fragments []*Fragment `json:"fragments"`
+	// Urgent says that waiting costs requests, because a server leaves or the first one of a service has come: such a
+	// change is not throttled.
+	Urgent bool `json:"-"`
 }

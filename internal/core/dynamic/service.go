@@ -46,6 +46,11 @@ type LoadBalancer struct {
 	ResponseForwarding *ResponseForwarding `json:"responseForwarding,omitempty"`
 	// ServersTransport names the transport. Empty: default@internal.
 	ServersTransport string `json:"serversTransport,omitempty"`
+	// Absent tells of servers that belong here and cannot serve at present, such as "container web-1 is stopped".
+	// Providers set it.
+	Absent []string `json:"-"`
+	// RetryAfter is sent as Retry-After, in whole seconds, when there is no server. Zero: not sent. Providers set it.
+	RetryAfter Duration `json:"-"`
 }
 
 // SetDefaults sets strategy wrr, passHostHeader true and responseForwarding with its default.
@@ -65,6 +70,9 @@ type Server struct {
 	Weight *int `json:"weight,omitempty"`
 	// PreservePath joins the URL's path in front of the request's.
 	PreservePath bool `json:"preservePath,omitempty"`
+	// Origin tells people where the address came from, such as "container web-1, healthy, network web_default".
+	// Providers set it.
+	Origin string `json:"-"`
 	// Fenced servers get no new clients, only those that hold their sticky cookie. Providers set it.
 	Fenced bool `json:"-"`
 	// Scheme is combined with the discovered address. Empty: http. The provider turns it into URL and clears it.

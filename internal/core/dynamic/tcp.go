@@ -73,6 +73,8 @@ type TCPLoadBalancer struct {
 	// ACMEPort is the port on which the servers of a passthrough router answer ACME challenges of their own over plain
 	// HTTP. Zero: 80. This option is Sluice's own.
 	ACMEPort int `json:"acmePort,omitempty"`
+	// Absent tells of servers that belong here and cannot serve at present. Providers set it.
+	Absent []string `json:"-"`
 }
 
 // ChallengePort returns ACMEPort or its default.
@@ -91,6 +93,8 @@ type TCPServer struct {
 	Port string `json:"port,omitempty" sluice:"labelonly"`
 	// TLS connects by TLS.
 	TLS bool `json:"tls,omitempty"`
+	// Origin tells people where the address came from. Providers set it.
+	Origin string `json:"-"`
 }
 
 // TCPHealthCheck asks servers regularly whether they are well: by connecting, and by a question and an answer where

@@ -31,6 +31,8 @@ func (s *UDPService) Kinds() []string { return setPointers(s) }
 type UDPLoadBalancer struct {
 	// Servers are the addresses.
 	Servers []*UDPServer `json:"servers,omitempty" sluice:"label=server"`
+	// Absent tells of servers that belong here and cannot serve at present. Providers set it.
+	Absent []string `json:"-"`
 }
 
 // UDPServer is one address of a load balancer.
@@ -39,6 +41,8 @@ type UDPServer struct {
 	Address string `json:"address,omitempty" sluice:"filesonly"`
 	// Port is combined with the discovered address. The provider turns it into Address and clears it.
 	Port string `json:"port,omitempty" sluice:"labelonly"`
+	// Origin tells people where the address came from. Providers set it.
+	Origin string `json:"-"`
 }
 
 // UDPWeighted spreads sessions over services in proportion to their weights.

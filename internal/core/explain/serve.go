@@ -58,6 +58,9 @@ func (a *asking) service(w *Way, s *plan.Service, who, path, asked string) {
 	case len(w.Router.Servers) == 0:
 		w.Status = 503
 		w.Cause = "503: the service " + quoted(s.Name.String()) + " has no servers"
+		if lb := s.Config.LoadBalancer; lb != nil && len(lb.Absent) > 0 {
+			w.Cause += ": " + strings.Join(lb.Absent, "; ")
+		}
 		for _, f := range s.Findings {
 			if f.Code == plan.CodeNoServers {
 				w.Cause = "503: " + worded(f)
@@ -97,13 +100,21 @@ func servers(s *plan.Service, depth int) []string {
 	var out []string
 	if lb := s.Config.LoadBalancer; lb != nil {
 		for _, server := range lb.Servers {
-			out = append(out, server.URL)
+			out = append(out, from(server.URL, server.Origin))
 		}
 	}
 	for _, c := range s.Children {
 		out = append(out, servers(c, depth+1)...)
 	}
 	return out
+}
+
+// from adds to an address where it came from, if that is known.
+func from(address, origin string) string {
+	if origin == "" {
+		return address
+	}
+	return address + " (" + origin + ")"
 }
 
 // refusal returns why a node is not built, empty where it is.

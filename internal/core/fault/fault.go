@@ -141,6 +141,8 @@ type Fault struct {
 	Reason string
 	// Body is the response text; empty means the status text.
 	Body string
+	// RetryAfter is sent as Retry-After, in seconds; 0 sends none.
+	RetryAfter int
 	// Cause is the underlying error, may be nil.
 	Cause error
 }

@@ -39,12 +39,19 @@ type HostOptions struct {
 	Effective *dynamic.TLSOptions
 }
 
+// heldRank puts what is away behind everything that is there: it must not take the requests of its own successor.
+const heldRank = 500
+
 // tie is the text that orders routers of equal priority: by providers.precedence, else by the order that every
 // reference of the option lists, then by name.
-func (b *builder) tie(n Name) string {
+func (b *builder) tie(node *Node) string {
+	n := node.Name
 	rank := slices.Index(b.precedence, strings.ToLower(n.Provider))
 	if rank < 0 {
 		rank = len(b.precedence)
+	}
+	if node.Held() {
+		rank += heldRank
 	}
 	return fmt.Sprintf("%03d %s", rank, n)
 }

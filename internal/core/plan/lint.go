@@ -35,6 +35,9 @@ const (
 // lint adds a finding and leaves the status alone: the element works as written, and its identity shall not depend on
 // the elements around it.
 func (n *Node) lint(severity diag.Severity, code, message, hint string, field ...string) {
+	if n.Held() {
+		return
+	}
 	n.Findings.Add(diag.Finding{Place: n.Place(field...), Severity: severity, Key: keyOf(n.Key(), field), Code: code,
 		Message: message, Hint: hint})
 }

@@ -64,6 +64,9 @@ type Node struct {
 
 func (n *Node) node() *Node { return n }
 
+// Held reports whether the source of the element is away for now, see dynamic.Fragment.
+func (n *Node) Held() bool { return n.source != nil && n.source.Held }
+
 // Key returns the dotted path of the element in its document, such as http.routers.api.
 func (n *Node) Key() string { return n.Kind + "." + n.written }
 

@@ -128,7 +128,7 @@ func (b *builder) entryPointHint(ref string, exist []string) string {
 func (b *builder) finish(r *Router, m *model) {
 	was := b.previous.HTTP.Routers[r.Name]
 	c := r.Config
-	r.tie = b.tie(r.Name)
+	r.tie = b.tie(&r.Node)
 	syntax := c.RuleSyntax
 	if syntax == "" && !c.DefaultRule {
 		syntax = b.defaultSyntax

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"sluice/internal/core/diag"
 )
@@ -24,7 +25,7 @@ func (b *builder) checkServers() {
 	}
 	for _, name := range b.services.names() {
 		s := b.plan.HTTP.Services[name]
-		if s.Type != "loadBalancer" || len(s.Config.LoadBalancer.Servers) > 0 || !used[s] || s.Status == Disabled {
+		if s.Type != "loadBalancer" || len(s.Config.LoadBalancer.Servers) > 0 || !used[s] || s.Status == Disabled || s.Held() {
 			continue
 		}
 		var spare []string
@@ -33,7 +34,7 @@ func (b *builder) checkServers() {
 				spare = append(spare, other.Local)
 			}
 		}
-		message, hint := "the service has no servers: every request gets 503", ""
+		message, hint := "the service has no servers: every request gets 503", strings.Join(s.Config.LoadBalancer.Absent, "; ")
 		if len(spare) > 0 {
 			slices.Sort(spare)
 			message = fmt.Sprintf("the service %q has no servers, while %q has some and nobody uses it", name.Local, spare[0])

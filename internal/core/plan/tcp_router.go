@@ -41,7 +41,7 @@ func (b *builder) buildTCPRouters() {
 	for _, name := range b.tcpRouters.names() {
 		e := b.tcpRouters[name]
 		c := e.config
-		r := &TCPRouter{Node: e.Node, Config: c, tie: b.tie(name)}
+		r := &TCPRouter{Node: e.Node, Config: c, tie: b.tie(&e.Node)}
 		was := b.previous.TCP.Routers[name]
 		if was != nil {
 			r.parsed = was.parsed

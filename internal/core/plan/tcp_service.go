@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
@@ -174,8 +175,8 @@ func (b *builder) tcpLoadBalancer(s *TCPService, lb *dynamic.TCPLoadBalancer) {
 	if p := lb.ProxyProtocol; p != nil && p.Version != 1 && p.Version != 2 {
 		s.report(diag.Error, CodeBadValue, fmt.Sprintf("unknown proxyProtocol version: %d", p.Version), "use 1 or 2", "loadBalancer", "proxyProtocol", "version")
 	}
-	if len(lb.Servers) == 0 {
-		s.report(diag.Warning, CodeNoServers, "the service has no servers: every connection is closed", "", "loadBalancer")
+	if len(lb.Servers) == 0 && !s.Held() {
+		s.report(diag.Warning, CodeNoServers, "the service has no servers: every connection is closed", strings.Join(lb.Absent, "; "), "loadBalancer")
 	}
 	for i, server := range lb.Servers {
 		if message, hint := CheckServerAddress(server.Address); message != "" {

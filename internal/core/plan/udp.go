@@ -28,7 +28,7 @@ type UDPEntryPoint struct {
 	Name string
 	// Config is nil without a static side.
 	Config *static.EntryPoint
-	// Routers are all that listen here, by falling qualified name. The first that works gets every session.
+	// Routers are all that listen here, by falling qualified name, those whose source is away last. The first that works gets every session.
 	Routers []*UDPRouter
 }
 
@@ -146,7 +146,15 @@ func (b *builder) buildUDPEntryPoints() {
 		}
 	}
 	for _, ep := range b.plan.UDP.EntryPoints {
-		slices.SortFunc(ep.Routers, func(a, b *UDPRouter) int { return strings.Compare(b.Name.String(), a.Name.String()) })
+		slices.SortFunc(ep.Routers, func(a, b *UDPRouter) int {
+			if a.Held() != b.Held() {
+				if a.Held() {
+					return 1
+				}
+				return -1
+			}
+			return strings.Compare(b.Name.String(), a.Name.String())
+		})
 	}
 }
 
@@ -189,8 +197,8 @@ func (b *builder) udpService(name Name, path []Name) *UDPService {
 }
 
 func (b *builder) udpLoadBalancer(s *UDPService, lb *dynamic.UDPLoadBalancer) {
-	if len(lb.Servers) == 0 {
-		s.report(diag.Warning, CodeNoServers, "the service has no servers: every datagram is dropped", "", "loadBalancer")
+	if len(lb.Servers) == 0 && !s.Held() {
+		s.report(diag.Warning, CodeNoServers, "the service has no servers: every datagram is dropped", strings.Join(lb.Absent, "; "), "loadBalancer")
 	}
 	for i, server := range lb.Servers {
 		if message, hint := CheckServerAddress(server.Address); message != "" {

@@ -62,6 +62,6 @@ func equal(a, b *dynamic.Fragment) bool {
 			return false
 		}
 	}
-	return a.Name == b.Name && reflect.DeepEqual(a.Findings, b.Findings) && reflect.DeepEqual(a.Broken, b.Broken) &&
+	return a.Name == b.Name && a.Held == b.Held && reflect.DeepEqual(a.Findings, b.Findings) && reflect.DeepEqual(a.Broken, b.Broken) &&
 		reflect.DeepEqual(a.Config, b.Config)
 }

@@ -42,7 +42,8 @@ type Supervisor struct {
 	// in force before anything else moves.
 	First []string
 	// Throttle is the least time between two changes of one provider that reach the consumer. The first change after a
-	// quiet time goes on at once; of those that follow too quickly only the last one does. Zero: no limit.
+	// quiet time goes on at once; of those that follow too quickly only the last one does, unless it is urgent. Zero:
+	// no limit.
 	Throttle time.Duration
 	// Unthrottled names providers to which Throttle does not apply, such as internal ones.
 	Unthrottled []string
@@ -174,6 +175,8 @@ func (s *Supervisor) publish(m *member, snap dynamic.Snapshot) {
 	changed := true
 	if m.newest != nil {
 		snap.Fragments, changed = reuse(m.newest.Fragments, snap.Fragments)
+		// What waits already does not become less urgent by what comes after it.
+		snap.Urgent = snap.Urgent || m.newest != m.current && m.newest.Urgent
 	}
 	if changed {
 		m.newest = &snap
@@ -220,7 +223,7 @@ func (s *Supervisor) collect(now time.Time) (all []dynamic.Snapshot, next time.D
 		if m.newest == m.current {
 			continue
 		}
-		if wait := m.notTill.Sub(now); wait > 0 && m.throttled {
+		if wait := m.notTill.Sub(now); wait > 0 && m.throttled && !m.newest.Urgent {
 			if next == 0 || wait < next {
 				next = wait
 			}

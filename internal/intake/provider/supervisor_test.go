@@ -131,6 +131,34 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
+// TestUrgent checks that an urgent change does not wait, neither by itself nor behind one that waits already.
+func TestUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		urgent := func(rule string) dynamic.Snapshot {
+			s := snap(rule)
+			s.Urgent = true
+			return s
+		}
+		s := &Supervisor{Throttle: 2 * time.Second, Providers: []Provider{&scripted{name: "a", runs: []func(context.Context, func(dynamic.Snapshot)) error{
+			func(ctx context.Context, publish func(dynamic.Snapshot)) error {
+				publish(snap("1"))
+				time.Sleep(500 * time.Millisecond)
+				publish(snap("2"))
+				time.Sleep(500 * time.Millisecond)
+				publish(urgent("3"))
+				publish(snap("4"))
+				time.Sleep(500 * time.Millisecond)
+				publish(snap("5"))
+				return untilDone(ctx)
+			},
+		}}}}
+		l, stop := supervise(s)
+		time.Sleep(time.Minute)
+		stop()
+		l.want(t, "0s a:1", "1s a:4", "3s a:5")
+	})
+}
+
 func TestUnthrottledAndNone(t *testing.T) {
 	run := func(ctx context.Context, publish func(dynamic.Snapshot)) error {
 		for i := range 3 {

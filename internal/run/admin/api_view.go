@@ -165,13 +165,15 @@ func (d verdict) shown(out map[string]any, n *plan.Node, kind string, full bool)
 }
 
 // sorted returns the values of a map in the order of their qualified names.
-func sorted[T any](m map[plan.Name]T) []T {
+func sorted[T interface{ Held() bool }](m map[plan.Name]T) []T {
 	names := slices.SortedFunc(maps.Keys(m), func(a, b plan.Name) int {
 		return cmp.Or(cmp.Compare(a.Local, b.Local), cmp.Compare(a.Provider, b.Provider))
 	})
-	out := make([]T, len(names))
-	for i, n := range names {
-		out[i] = m[n]
+	out := make([]T, 0, len(names))
+	for _, n := range names {
+		if !m[n].Held() {
+			out = append(out, m[n])
+		}
 	}
 	return out
 }

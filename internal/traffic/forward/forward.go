@@ -34,6 +34,8 @@ type LoadBalancer struct {
 	sticky  *balance.Sticky // nil without
 	timed   bool            // times to first byte are measured
 	passive *health.Passive // nil without
+	// retryAfter is what clients are told when there is no server, in seconds; 0 tells nothing.
+	retryAfter int
 	checker *health.Checker // nil without
 
 	endpoints []*balance.Endpoint
@@ -63,7 +65,8 @@ func New(name string, c *dynamic.LoadBalancer, live *Live, t *upstream.Transport
 	if err := refusal(Check(&dynamic.Service{LoadBalancer: c})); err != nil {
 		return nil, err
 	}
-	b := &LoadBalancer{name: name, live: live, picker: live.pickerFor(c.Strategy), timed: c.Strategy == dynamic.StrategyLeastTime}
+	b := &LoadBalancer{name: name, live: live, picker: live.pickerFor(c.Strategy), timed: c.Strategy == dynamic.StrategyLeastTime,
+		retryAfter: int(c.RetryAfter.Std().Seconds())}
 	if p := c.PassiveHealthCheck; p != nil {
 		b.passive = health.NewPassive(p, c.HealthCheck != nil)
 	}
@@ -242,7 +245,7 @@ func (b *LoadBalancer) Serve(x *httpmsg.Exchange) error {
 	client := x.Peer.Addr()
 	e, stick := choose(b.sticky, b.picker, x)
 	if e == nil {
-		return noServer()
+		return noServer(b.retryAfter)
 	}
 	b.live.budget.asked()
 	var tried *balance.Tried

@@ -55,8 +55,9 @@ func cookieOptions(s *dynamic.Sticky) *balance.CookieOptions {
 	return o
 }
 
-func noServer() error {
+func noServer(retryAfter int) error {
 	f := fault.New(fault.NoServer, "no server of the service is up", nil)
 	f.Body = "no available server"
+	f.RetryAfter = retryAfter
 	return f
 }

@@ -78,7 +78,7 @@ func (w *Weighted) Up() bool {
 func (w *Weighted) Serve(x *httpmsg.Exchange) error {
 	e, stick := choose(w.sticky, w.picker, x)
 	if e == nil {
-		return noServer()
+		return noServer(0)
 	}
 	if !w.follows {
 		return w.ask(x, e, stick)

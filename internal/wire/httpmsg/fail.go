@@ -23,5 +23,8 @@ func (x *Exchange) Fail(err error) {
 		// RFC 9110 section 15.5.6 demands the list.
 		x.Res.Header.Add("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
 	}
+	if f.RetryAfter > 0 {
+		x.Res.Header.AddID(HdrRetryAfter, AppendInt(nil, int64(f.RetryAfter)))
+	}
 	x.Res.Header.AddID(HdrSluiceError, Text(f.Kind.Code()))
 }
