@@ -14,8 +14,6 @@ type gap struct {
 
 // gaps lists them. An error decides what is reached, by whom, or under which certificate; a warning is everything else.
 var gaps = []gap{
-	providerGap("docker", func(p *Providers) bool { return p.Docker != nil }),
-	providerGap("swarm", func(p *Providers) bool { return p.Swarm != nil }),
 	providerGap("kubernetesIngress", func(p *Providers) bool { return p.KubernetesIngress != nil }),
 	providerGap("kubernetesIngressNGINX", func(p *Providers) bool { return p.KubernetesIngressNGINX != nil }),
 	providerGap("kubernetesCRD", func(p *Providers) bool { return p.KubernetesCRD != nil }),

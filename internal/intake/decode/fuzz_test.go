@@ -103,7 +103,7 @@ func FuzzLabels(f *testing.F) {
 			k, v, _ := strings.Cut(line, "=")
 			labels[k] = v
 		}
-		fr := Labels(labels, "container c")
+		fr := Labels(labels, "container c", nil)
 		plausible(t, fr.Findings)
 		for element, list := range fr.Broken {
 			if !list.Has(diag.Error) {

@@ -130,7 +130,7 @@ func outcome(t *testing.T, p section, files *Files) string {
 			k, v, _ := strings.Cut(l, "=")
 			labels[k] = v
 		}
-		f := Labels(labels, "container web")
+		f := Labels(labels, "container web", nil)
 		show(f.Findings, f.Broken, f.Config)
 	default:
 		format, ok := FormatOf(p.name)
@@ -244,7 +244,7 @@ func TestSamePlaces(t *testing.T) {
 		}
 		return &d.loc
 	}
-	label := func(l map[string]string) *locator { return Labels(l, "c").Where.(*locator) }
+	label := func(l map[string]string) *locator { return Labels(l, "c", nil).Where.(*locator) }
 	a := where("a.yml", "http: {}\n")
 	l := label(map[string]string{"traefik.http.routers.a.rule": "x"})
 	for name, c := range map[string]struct {

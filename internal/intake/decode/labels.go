@@ -29,10 +29,10 @@ var dynamicLabels = []string{"http", "tcp", "udp", "tls.stores.default"}
 
 // Labels reads the dynamic side of a set of labels: those that begin with traefik.http, traefik.tcp, traefik.udp or
 // traefik.tls.stores.default, or the same below sluice. source names the owner in findings, such as "container web".
-// The fragment is never nil; its name is source.
-func Labels(labels map[string]string, source string) *dynamic.Fragment {
+// Files that values name are read through files, which may be nil. The fragment is never nil; its name is source.
+func Labels(labels map[string]string, source string, files *Files) *dynamic.Fragment {
 	cfg := &dynamic.Config{}
-	w, t := labelWalk(labels, source, dynamicLabels, reflect.ValueOf(cfg))
+	w, t := labelWalk(labels, source, dynamicLabels, files, reflect.ValueOf(cfg))
 	return &dynamic.Fragment{
 		Name: source, Config: cfg, Where: &locator{root: t.root, where: t}, Findings: w.findings, Broken: w.broken,
 	}
@@ -42,14 +42,14 @@ func Labels(labels map[string]string, source string) *dynamic.Fragment {
 // the struct that dst points to; its json tags are the names after the root. Only labels that begin, after the root,
 // with one of prefixes are looked at.
 func LabelOptions(labels map[string]string, source string, prefixes []string, dst any) diag.List {
-	w, _ := labelWalk(labels, source, prefixes, reflect.ValueOf(dst))
+	w, _ := labelWalk(labels, source, prefixes, nil, reflect.ValueOf(dst))
 	return w.findings
 }
 
-func labelWalk(labels map[string]string, source string, prefixes []string, dst reflect.Value) (*walker, *pathTree) {
+func labelWalk(labels map[string]string, source string, prefixes []string, files *Files, dst reflect.Value) (*walker, *pathTree) {
 	s := schemaOf(dst.Type().Elem())
 	t := newPathTree(doorLabels)
-	w := &walker{door: doorLabels, where: t, elements: dst.Type() == reflect.TypeFor[*dynamic.Config](), budget: aliasBudget}
+	w := &walker{door: doorLabels, where: t, files: files, elements: dst.Type() == reflect.TypeFor[*dynamic.Config](), budget: aliasBudget}
 	// Labels that cannot be read at all still belong to an element, if they get as far as its name.
 	type orphan struct {
 		path    []string

@@ -98,7 +98,7 @@ func TestLabelBounds(t *testing.T) {
 	for i := range maxLabels + 10 {
 		labels[fmt.Sprintf("traefik.http.services.s%d.loadbalancer.server.port", i)] = "80"
 	}
-	f := Labels(labels, "container web")
+	f := Labels(labels, "container web", nil)
 	got := lines(f.Findings)
 	for _, want := range []string{
 		"20015 labels, at most 20000 are read",

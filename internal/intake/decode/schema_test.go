@@ -217,7 +217,7 @@ func TestEveryOption(t *testing.T) {
 				}
 				o.singular = o.singular[3:]
 			}
-			fr := Labels(map[string]string{prefix + strings.ToLower(strings.Join(o.singular, ".")): o.value}, "container x")
+			fr := Labels(map[string]string{prefix + strings.ToLower(strings.Join(o.singular, ".")): o.value}, "container x", nil)
 			o.check(t, "label", fr.Config, fr.Findings)
 		}
 	}

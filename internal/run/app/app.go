@@ -20,6 +20,7 @@ import (
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
+	"sluice/internal/intake/docker"
 	"sluice/internal/intake/file"
 	"sluice/internal/intake/provider"
 	"sluice/internal/intake/rest"
@@ -29,6 +30,7 @@ import (
 	"sluice/internal/run/admin"
 	"sluice/internal/run/engine"
 	"sluice/internal/run/lifecycle"
+	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/sock"
@@ -121,6 +123,13 @@ func New(o Options) (*App, error) {
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
 		a.providers = append(a.providers, a.file)
+	}
+	containers := docker.Options{Log: o.Log, ClientTLS: certs.Client, Version: o.Version}
+	if c := o.Static.Providers.Docker; c != nil {
+		a.providers = append(a.providers, docker.New(*c, containers))
+	}
+	if c := o.Static.Providers.Swarm; c != nil {
+		a.providers = append(a.providers, docker.NewSwarm(*c, containers))
 	}
 	a.providers = append(a.providers, o.Providers...)
 	a.apply(nil)

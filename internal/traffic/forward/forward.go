@@ -36,7 +36,7 @@ type LoadBalancer struct {
 	passive *health.Passive // nil without
 	// retryAfter is what clients are told when there is no server, in seconds; 0 tells nothing.
 	retryAfter int
-	checker *health.Checker // nil without
+	checker    *health.Checker // nil without
 
 	endpoints []*balance.Endpoint
 	pools     []*upstream.Pool

@@ -1,0 +1,238 @@
+package docker
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
+)
+
+// merger joins what containers contribute. Elements of one name belong to one container, the oldest that is there; services
+// collect the servers of all that define them alike, and definitions that differ are reported and have no effect.
+//
+// Every container has a fragment with the elements that are its own. A change costs the containers that share a name with
+// the one that changed, not all of them. A merger is used by one goroutine at a time.
+type merger struct {
+	units map[string]*unit
+	// owners are the units that define an element, the one that it belongs to first.
+	owners map[elementKey][]*unit
+	// fragments are sorted by name.
+	fragments []*entry
+	byUnit    map[string]*entry
+	dirty     map[string]bool
+}
+
+// entry is the fragment of a unit.
+type entry struct {
+	key      string
+	fragment *dynamic.Fragment
+	// servers are those of its services, to see when one leaves.
+	servers map[string]bool
+}
+
+func newMerger() *merger {
+	return &merger{units: map[string]*unit{}, owners: map[elementKey][]*unit{}, byUnit: map[string]*entry{}, dirty: map[string]bool{}}
+}
+
+// elements lists the keys of everything that a unit defines.
+func (u *unit) elements() (out []elementKey) {
+	for i, k := range kinds {
+		for _, name := range k.names(u.config) {
+			out = append(out, elementKey{i, name})
+		}
+	}
+	return out
+}
+
+// put replaces the unit of that key; a nil one removes it.
+func (m *merger) put(key string, u *unit) {
+	old := m.units[key]
+	if old != nil {
+		for _, e := range old.elements() {
+			list := slices.DeleteFunc(slices.Clone(m.owners[e]), func(o *unit) bool { return o == old })
+			m.touch(list)
+			if len(list) == 0 {
+				delete(m.owners, e)
+			} else {
+				m.owners[e] = list
+			}
+		}
+	}
+	m.dirty[key] = true
+	if u == nil {
+		delete(m.units, key)
+		return
+	}
+	m.units[key] = u
+	for _, e := range u.elements() {
+		list := append(slices.Clone(m.owners[e]), u)
+		slices.SortStableFunc(list, precedence)
+		m.owners[e] = list
+		m.touch(list)
+	}
+}
+
+func (m *merger) touch(list []*unit) {
+	for _, u := range list {
+		m.dirty[u.key] = true
+	}
+}
+
+// precedence orders the units that define one element: those that are there before those that are away, then by age.
+func precedence(a, b *unit) int {
+	if a.held() != b.held() {
+		if a.held() {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(a.c.created.Compare(b.c.created), strings.Compare(a.c.id, b.c.id), strings.Compare(a.key, b.key))
+}
+
+// snapshot returns the fragments in the order of their names. urgent tells that a server left since the last call, or that
+// something came that was not served before.
+func (m *merger) snapshot() (fragments []*dynamic.Fragment, urgent bool) {
+	left, came := map[string]bool{}, map[string]bool{}
+	note := func(e *entry, into map[string]bool) {
+		for s := range e.servers {
+			into[s] = true
+		}
+	}
+	for key := range m.dirty {
+		was := m.byUnit[key]
+		if was != nil {
+			note(was, left)
+		}
+		u := m.units[key]
+		var next *entry
+		if u != nil {
+			next = m.build(u)
+		}
+		if next != nil {
+			note(next, came)
+		}
+		m.replace(was, next)
+	}
+	clear(m.dirty)
+	for s := range left {
+		urgent = urgent || !came[s]
+	}
+	for s := range came {
+		// The first server of a service ends its waiting.
+		service, _, first := strings.Cut(s, firstServer)
+		urgent = urgent || first && !left[service+firstServer]
+	}
+	for _, e := range m.fragments {
+		fragments = append(fragments, e.fragment)
+	}
+	return fragments, urgent
+}
+
+// firstServer ends the note that a service has a server at all.
+const firstServer = "\x00"
+
+// replace exchanges the entry of a unit. An equal one keeps its fragment.
+func (m *merger) replace(was, next *entry) {
+	if was != nil && next != nil && sameFragment(was.fragment, next.fragment) {
+		next.fragment = was.fragment
+	}
+	if was != nil {
+		i := slices.Index(m.fragments, was)
+		m.fragments = slices.Delete(m.fragments, i, i+1)
+		delete(m.byUnit, was.key)
+	}
+	if next != nil {
+		i, _ := slices.BinarySearchFunc(m.fragments, next, func(a, b *entry) int {
+			return cmp.Or(strings.Compare(a.fragment.Name, b.fragment.Name), strings.Compare(a.key, b.key))
+		})
+		m.fragments = slices.Insert(m.fragments, i, next)
+		m.byUnit[next.key] = next
+	}
+}
+
+func sameFragment(a, b *dynamic.Fragment) bool {
+	return a.Name == b.Name && a.Held == b.Held && a.Where == b.Where && reflect.DeepEqual(a.Findings, b.Findings) &&
+		reflect.DeepEqual(a.Broken, b.Broken) && reflect.DeepEqual(a.Config, b.Config)
+}
+
+// build makes the fragment of a unit, nil if it has nothing to say.
+func (m *merger) build(u *unit) *entry {
+	f := &dynamic.Fragment{Name: u.source, Config: &dynamic.Config{}, Where: u.where, Findings: slices.Clip(u.findings), Held: u.held()}
+	e := &entry{key: u.key, fragment: f, servers: map[string]bool{}}
+	if f.Held {
+		// Another container may have the name by now.
+		f.Name += " " + shortID(u.c.id)
+	}
+	owns := false
+	for _, key := range u.elements() {
+		k, list := &kinds[key.kind], m.owners[key]
+		id := k.path + "." + key.name
+		if first := list[0]; first != u {
+			if !first.held() && !u.held() && !k.same(first.config, u.config, key.name) {
+				f.Findings = append(f.Findings, diag.Finding{Place: u.where.Locate(append(strings.Split(k.path, "."), key.name)...), Severity: diag.Error,
+					Key: id, Code: CodeDuplicate, Message: fmt.Sprintf("defined differently by the older %s; this definition has no effect", first.source),
+					Hint: "give one of them another name, or both the same labels"})
+			}
+			continue
+		}
+		owns = true
+		all := []*dynamic.Config{u.config}
+		for _, other := range list[1:] {
+			if k.same(u.config, other.config, key.name) {
+				all = append(all, other.config)
+			}
+		}
+		k.join(f.Config, all, key.name)
+		if list := u.broken[id]; len(list) > 0 {
+			if f.Broken == nil {
+				f.Broken = map[string]diag.List{}
+			}
+			f.Broken[id] = list
+		}
+	}
+	if !owns && len(f.Findings) == 0 {
+		return nil
+	}
+	e.noteServers()
+	return e
+}
+
+// noteServers lists the servers of the fragment's services.
+func (e *entry) noteServers() {
+	add := func(service, address string) {
+		e.servers[service+" "+address] = true
+		e.servers[service+firstServer] = true
+	}
+	c := e.fragment.Config
+	if c.HTTP != nil {
+		for name, s := range c.HTTP.Services {
+			if s.LoadBalancer != nil {
+				for _, server := range s.LoadBalancer.Servers {
+					add("http "+name, server.URL)
+				}
+			}
+		}
+	}
+	if c.TCP != nil {
+		for name, s := range c.TCP.Services {
+			if s.LoadBalancer != nil {
+				for _, server := range s.LoadBalancer.Servers {
+					add("tcp "+name, server.Address)
+				}
+			}
+		}
+	}
+	if c.UDP != nil {
+		for name, s := range c.UDP.Services {
+			if s.LoadBalancer != nil {
+				for _, server := range s.LoadBalancer.Servers {
+					add("udp "+name, server.Address)
+				}
+			}
+		}
+	}
+}
