@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 		{&Maintenance{}, `{"enabled":true,"contentType":"text/html; charset=utf-8","statusCode":503}`},
 		{&IdentityClient{}, `{"timeoutSeconds":5,"maxRetries":3}`},
 		{&IntrospectionClient{}, `{"timeoutSeconds":5,"maxRetries":3}`},
-		{&HMAC{}, `{"validateDigest":true,"enforcedHeaders":["(request-target)","(created)","(expires)"]}`},
+		{&HMAC{}, `{"validateDigest":true,"enforcedHeaders":["(request-target)","(created)","(expires)"],"maxBodyBytes":67108864,"leeway":"10s"}`},
 		{&JWT{}, `{"leeway":"10s"}`},
 		{&LDAP{}, `{"attribute":"cn","forwardUsernameHeader":"Username"}`},
 		{&LDAPPool{}, `{"size":10,"burst":5,"ttl":"1m0s"}`},

@@ -59,16 +59,22 @@ type APIKeyHolder struct {
 type HMAC struct {
 	// Keys are the keys by identifier. Required.
 	Keys []*HMACKey `json:"keys,omitempty"`
-	// ValidateDigest compares the body with the Digest header. Unset: true.
+	// ValidateDigest compares the body with the Digest header, which must be signed. Unset: true.
 	ValidateDigest *bool `json:"validateDigest,omitempty"`
 	// EnforcedHeaders must be signed. Default (request-target), (created), (expires).
 	EnforcedHeaders []string `json:"enforcedHeaders,omitempty"`
+	// MaxBodyBytes is the largest body whose digest is computed, -1 for any. Default 64 MiB. Sluice's own.
+	MaxBodyBytes int64 `json:"maxBodyBytes,omitempty"`
+	// Leeway is by how much clocks may differ. Default 10s. Sluice's own.
+	Leeway Duration `json:"leeway,omitempty"`
 }
 
-// SetDefaults sets validateDigest true and the enforced headers.
+// SetDefaults sets validateDigest true, the enforced headers, maxBodyBytes 64 MiB and leeway 10s.
 func (h *HMAC) SetDefaults() {
 	h.ValidateDigest = new(true)
 	h.EnforcedHeaders = []string{"(request-target)", "(created)", "(expires)"}
+	h.MaxBodyBytes = 64 << 20
+	h.Leeway = Seconds(10)
 }
 
 // HMACKey is a shared key.

@@ -13,13 +13,20 @@ type digestParams struct {
 	count                                                                     uint32 // the value of nc
 }
 
-// parse reads text, and reports whether it is well-formed and asks for what we offer. A parameter that comes twice makes
-// it malformed: the server might read the other one.
+// parse reads text, and reports whether it is well-formed and asks for what we offer.
 func (p *digestParams) parse(text []byte, x *httpmsg.Exchange) bool {
+	return AuthParams(text, x, p.field) && p.complete()
+}
+
+// AuthParams reads the parameters behind the scheme of credentials (RFC 9110 section 11.2). field returns where the value of
+// a parameter goes, nil for those that are of no interest; values point into text, or into the exchange's memory where they
+// have escapes. It reports whether text is well-formed. A parameter that comes twice makes it malformed: the server might read
+// the other one.
+func AuthParams(text []byte, x *httpmsg.Exchange, field func(name httpmsg.View) *[]byte) bool {
 	for {
 		text = bytes.TrimLeft(text, " \t,")
 		if len(text) == 0 {
-			return p.complete()
+			return true
 		}
 		eq := bytes.IndexByte(text, '=')
 		if eq < 0 {
@@ -31,10 +38,10 @@ func (p *digestParams) parse(text []byte, x *httpmsg.Exchange) bool {
 		}
 		var value []byte
 		var ok bool
-		if value, text, ok = digestValue(bytes.TrimLeft(text[eq+1:], " \t"), x); !ok {
+		if value, text, ok = paramValue(bytes.TrimLeft(text[eq+1:], " \t"), x); !ok {
 			return false
 		}
-		if at := p.field(name); at != nil {
+		if at := field(name); at != nil {
 			if *at != nil {
 				return false
 			}
@@ -46,8 +53,8 @@ func (p *digestParams) parse(text []byte, x *httpmsg.Exchange) bool {
 	}
 }
 
-// digestValue reads a token or a quoted-string. The value is never nil.
-func digestValue(text []byte, x *httpmsg.Exchange) (value, rest []byte, ok bool) {
+// paramValue reads a token or a quoted-string. The value is never nil.
+func paramValue(text []byte, x *httpmsg.Exchange) (value, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		end := bytes.IndexAny(text, ", \t")
 		if end < 0 {
