@@ -54,6 +54,7 @@ func TestDefaults(t *testing.T) {
 		{&IdentityClient{}, `{"timeoutSeconds":5,"maxRetries":3}`},
 		{&IntrospectionClient{}, `{"timeoutSeconds":5,"maxRetries":3}`},
 		{&HMAC{}, `{"validateDigest":true,"enforcedHeaders":["(request-target)","(created)","(expires)"],"maxBodyBytes":67108864,"leeway":"10s"}`},
+		{&Policy{}, `{"rejectStatusCode":403}`},
 		{&JWT{}, `{"leeway":"10s"}`},
 		{&LDAP{}, `{"attribute":"cn","forwardUsernameHeader":"Username"}`},
 		{&LDAPPool{}, `{"size":10,"burst":5,"ttl":"1m0s"}`},

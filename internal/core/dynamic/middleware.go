@@ -76,7 +76,7 @@ type Middleware struct {
 	APIKey *APIKey `json:"apiKey,omitempty" sluice:"plugin=apiKey"`
 	// HMAC accepts requests that are signed with a shared key.
 	HMAC *HMAC `json:"hmac,omitempty" sluice:"plugin=hmac"`
-	// OPA decides by an Open Policy Agent policy.
+	// OPA asks an Open Policy Agent.
 	OPA *OPA `json:"opa,omitempty" sluice:"plugin=opa"`
 	// WAF refuses requests that rules find hostile.
 	WAF *WAF `json:"waf,omitempty" sluice:"plugin=coraza"`
@@ -84,6 +84,8 @@ type Middleware struct {
 	DistributedRateLimit *DistributedRateLimit `json:"distributedRateLimit,omitempty" sluice:"plugin=distributedRateLimit"`
 	// HTTPCache answers from stored responses (RFC 9111).
 	HTTPCache *HTTPCache `json:"httpCache,omitempty" sluice:"section,plugin=httpCache"`
+	// Policy lets requests pass that a rule allows. Sluice's own.
+	Policy *Policy `json:"policy,omitempty"`
 	// BodyLimit refuses large request bodies without buffering them. Sluice's own.
 	BodyLimit *BodyLimit `json:"bodyLimit,omitempty"`
 	// IPBan shuts out clients that cause many errors. Sluice's own.

@@ -248,14 +248,33 @@ func (p *LDAPPool) SetDefaults() {
 	p.TTL = Seconds(60)
 }
 
-// OPA decides by an Open Policy Agent policy.
+// OPA asks an Open Policy Agent.
 type OPA struct {
-	// Policy is the policy's text.
+	// URL is the address of an Open Policy Agent, whose data API is asked. Required. Sluice's own.
+	URL string `json:"url,omitempty"`
+	// ClientConfig is how it is asked. Sluice's own.
+	ClientConfig *IdentityClient `json:"clientConfig,omitempty"`
+	// Policy is the policy's text, path or content. It is not evaluated here: the agent is to have it.
 	Policy string `json:"policy,omitempty"`
-	// BundlePath is the path of a bundle, instead of Policy.
+	// BundlePath is the path of a bundle, instead of Policy. It is not read here: the agent is to have it.
 	BundlePath string `json:"bundlePath,omitempty"`
-	// Allow is the query that must be true for a request to pass.
+	// Allow is what must be true for a request to pass, such as data.example.allow. It or ForwardHeaders is required.
 	Allow string `json:"allow,omitempty"`
-	// ForwardHeaders are request headers to be set, with the query that each takes.
+	// ForwardHeaders are request headers to be set, with the document that each takes, such as data.example.group.
 	ForwardHeaders map[string]string `json:"forwardHeaders,omitempty"`
 }
+
+// Policy lets requests pass that a rule allows. Sluice's own.
+type Policy struct {
+	// Allow is a rule over the request, in the language of routers, that must hold. It or Users is required.
+	Allow string `json:"allow,omitempty"`
+	// Users are the names, of which the request's user must be one. A middleware before this one must have verified it.
+	Users []string `json:"users,omitempty"`
+	// IPStrategy says which address ClientIP sees. Absent: the peer's.
+	IPStrategy *IPStrategy `json:"ipStrategy,omitempty"`
+	// RejectStatusCode is what others get. Default 403.
+	RejectStatusCode int `json:"rejectStatusCode,omitempty"`
+}
+
+// SetDefaults sets rejectStatusCode 403.
+func (p *Policy) SetDefaults() { p.RejectStatusCode = 403 }

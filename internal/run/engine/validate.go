@@ -15,15 +15,18 @@ import (
 	"sluice/internal/traffic/middleware/forwardauth"
 	"sluice/internal/traffic/middleware/grpcweb"
 	"sluice/internal/traffic/middleware/jwt"
+	"sluice/internal/traffic/middleware/opa"
+	"sluice/internal/traffic/middleware/policy"
 	"sluice/internal/traffic/middleware/ratelimit"
 	"sluice/internal/traffic/middleware/retrying"
+	"sluice/internal/traffic/middleware/signed"
 )
 
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
 		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(),
-		jwt.Kind())
+		jwt.Kind(), signed.Kind(), policy.Kind(), opa.Kind())
 })
 
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.
