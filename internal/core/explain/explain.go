@@ -8,6 +8,7 @@
 package explain
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,8 +65,10 @@ type Candidate struct {
 	Priority int    `json:"priority"`
 	Rule     string `json:"rule"`
 	Matches  bool   `json:"matches"`
-	// Misses are the matchers that decided against it, at least one unless it matches.
+	// Misses are the matchers that decided against it, at least one unless it matches or has no rule.
 	Misses []Miss `json:"misses,omitempty"`
+	// Lost is why a router that has no rule does not take it.
+	Lost string `json:"lost,omitempty"`
 
 	// named tells that the rule names a host: failing on something else then means that it wanted this one.
 	named bool
@@ -125,7 +128,11 @@ func Ask(p *plan.Plan, q *Question, facts Facts) *Answer {
 	names, assumed := a.entryPoints()
 	out := &Answer{Assumed: assumed}
 	for _, name := range names {
-		out.Ways = append(out.Ways, a.way(p.EntryPoints[name]))
+		if q.UDP {
+			out.Ways = append(out.Ways, a.session(p.UDP.EntryPoints[name]))
+		} else {
+			out.Ways = append(out.Ways, a.way(p.EntryPoints[name]))
+		}
 	}
 	switch len(out.Ways) {
 	case 0:
@@ -155,15 +162,14 @@ func (w *Way) weight() int {
 func (a *asking) nowhere() string {
 	if a.q.EntryPoint != "" {
 		message := "the entry point " + quoted(a.q.EntryPoint) + " does not exist"
-		var names []string
-		for name := range a.p.EntryPoints {
-			names = append(names, name)
-		}
-		slices.Sort(names)
+		names := slices.Sorted(maps.Keys(a.listeners()))
 		if hint := diag.DidYouMean(a.q.EntryPoint, names); hint != "" {
 			message += " (" + hint + ")"
 		}
 		return message
+	}
+	if a.q.UDP {
+		return "nothing is served: there is no UDP entry point"
 	}
 	if cause := a.absent(); cause != "" {
 		return "nothing is served: " + cause

@@ -2,21 +2,21 @@ package explain
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
-	"sluice/internal/core/plan"
 	"sluice/internal/core/route"
 	"sluice/internal/core/static"
 )
 
 // Question is what is asked about. Parse makes one of a URL; its other fields may be set afterwards.
 type Question struct {
-	// TCP asks about a connection, otherwise it is about a request.
-	TCP bool
+	// TCP asks about a connection, UDP about a session of datagrams; otherwise it is about a request.
+	TCP, UDP bool
 	// TLS tells that the client begins with a ClientHello, with SNI and ALPN in it.
 	TLS  bool
 	SNI  string
@@ -33,7 +33,7 @@ type Question struct {
 	EntryPoint string
 }
 
-// Parse reads http://, https:// and tcp:// URLs. A tcp URL may have the parameters sni and alpn (several, or separated by
+// Parse reads http://, https://, tcp:// and udp:// URLs. A tcp URL may have the parameters sni and alpn (several, or separated by
 // commas); with either of them the client speaks TLS.
 func Parse(text string) (*Question, error) {
 	u, err := url.Parse(text)
@@ -59,8 +59,10 @@ func Parse(text string) (*Question, error) {
 			q.ALPN = append(q.ALPN, strings.Split(v, ",")...)
 		}
 		q.TLS = q.SNI != "" || len(q.ALPN) > 0
+	case "udp":
+		q.UDP = true
 	default:
-		return nil, fmt.Errorf("%q has no scheme that can be explained: use http, https or tcp", text)
+		return nil, fmt.Errorf("%q has no scheme that can be explained: use http, https, tcp or udp", text)
 	}
 	if p := u.Port(); p != "" {
 		n, err := strconv.ParseUint(p, 10, 16)
@@ -117,28 +119,37 @@ func (q *Question) request(keepDots, encodeSemicolons bool) (r *route.Request, r
 		Query: []byte(strings.ReplaceAll(q.Query, ";", semicolon)), Client: q.Client, Header: q}, ""
 }
 
-// names returns the entry points of the plan, sorted.
-func (a *asking) names() []string {
-	var out []string
-	for name := range a.p.EntryPoints {
-		out = append(out, name)
+// names returns the TCP entry points of the plan, sorted.
+func (a *asking) names() []string { return slices.Sorted(maps.Keys(a.p.EntryPoints)) }
+
+// listeners returns the configurations of the entry points that could be meant, by name; nil where one is not known.
+func (a *asking) listeners() map[string]*static.EntryPoint {
+	out := map[string]*static.EntryPoint{}
+	if a.q.UDP {
+		for name, ep := range a.p.UDP.EntryPoints {
+			out[name] = ep.Config
+		}
+		return out
 	}
-	slices.Sort(out)
+	for name, ep := range a.p.EntryPoints {
+		out[name] = ep.Config
+	}
 	return out
 }
 
 // entryPoints chooses where to look: what is asked for, else who listens on the port, else everywhere.
 func (a *asking) entryPoints() (names []string, assumed string) {
-	all := a.names()
+	listeners := a.listeners()
+	all := slices.Sorted(maps.Keys(listeners))
 	if a.q.EntryPoint != "" {
-		if a.p.EntryPoints[a.q.EntryPoint] == nil {
+		if _, ok := listeners[a.q.EntryPoint]; !ok {
 			return nil, ""
 		}
 		return []string{a.q.EntryPoint}, ""
 	}
 	known := false
 	for _, name := range all {
-		if port := portOf(a.p.EntryPoints[name]); port != 0 {
+		if port := portOf(listeners[name]); port != 0 {
 			known = true
 			if port == a.q.Port {
 				names = append(names, name)
@@ -160,11 +171,11 @@ func (a *asking) entryPoints() (names []string, assumed string) {
 }
 
 // portOf returns the port of an entry point, zero where it is not known.
-func portOf(ep *plan.EntryPoint) uint16 {
-	if ep.Config == nil {
+func portOf(ep *static.EntryPoint) uint16 {
+	if ep == nil {
 		return 0
 	}
-	address, err := static.ParseAddress(ep.Config.Address)
+	address, err := static.ParseAddress(ep.Address)
 	if err != nil {
 		return 0
 	}

@@ -64,7 +64,6 @@ var (
 		used     func(e *EntryPoint) bool
 	}{
 		{diag.Warning, []string{"http3"}, func(e *EntryPoint) bool { return e.HTTP3 != nil }},
-		{diag.Error, []string{"address"}, (*EntryPoint).isUDP},
 	}
 	resolverGaps = []struct {
 		severity diag.Severity
@@ -99,11 +98,7 @@ func (v *validation) checkSupported() {
 	for _, name := range sorted(v.config.EntryPoints) {
 		for _, g := range entryPointGaps {
 			if ep := v.config.EntryPoints[name]; ep != nil && g.used(ep) {
-				what := g.path[len(g.path)-1]
-				if what == "address" {
-					what = "listening on UDP"
-				}
-				report(g.severity, keyPath{"entryPoints", name}.at(g.path...), what)
+				report(g.severity, keyPath{"entryPoints", name}.at(g.path...), g.path[len(g.path)-1])
 			}
 		}
 	}

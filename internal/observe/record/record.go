@@ -79,6 +79,8 @@ type Record struct {
 	SNI string
 	// Passthrough tells that TLS was forwarded undecrypted.
 	Passthrough bool
+	// UDP tells that the connection was a session of datagrams.
+	UDP bool
 	// Secure tells that a request came over TLS. TLS says which.
 	Secure bool
 	TLS    TLS

@@ -67,8 +67,7 @@ func (a *API) mux() http.Handler {
 		{"http/middlewares", "middleware", (*view).httpMiddlewares},
 		{"tcp/routers", "router", (*view).tcpRouters}, {"tcp/services", "service", (*view).tcpServices},
 		{"tcp/middlewares", "middleware", (*view).tcpMiddlewares},
-		// A plan has no UDP elements.
-		{"udp/routers", "router", func(*view) []element { return nil }}, {"udp/services", "service", func(*view) []element { return nil }},
+		{"udp/routers", "router", (*view).udpRouters}, {"udp/services", "service", (*view).udpServices},
 	} {
 		mux.HandleFunc("GET /api/"+kind.path, func(w http.ResponseWriter, r *http.Request) {
 			q := r.URL.Query()

@@ -51,6 +51,7 @@ func (v *view) overview() any {
 	}{
 		HTTP: layer{count(v.httpRouters()), count(v.httpServices()), &http},
 		TCP:  layer{count(v.tcpRouters()), count(v.tcpServices()), &tcp},
+		UDP:  layer{Routers: count(v.udpRouters()), Services: count(v.udpServices())},
 	}
 	if c := v.p.Static; c != nil {
 		out.Features = featuresOf(c)
@@ -121,9 +122,12 @@ func (v *view) raw() any {
 		TCPRouters     map[string]any `json:"tcpRouters,omitempty"`
 		TCPMiddlewares map[string]any `json:"tcpMiddlewares,omitempty"`
 		TCPServices    map[string]any `json:"tcpServices,omitempty"`
+		UDPRouters     map[string]any `json:"udpRouters,omitempty"`
+		UDPServices    map[string]any `json:"udpServices,omitempty"`
 	}{
 		byName(v.httpRouters()), byName(v.httpMiddlewares()), byName(v.httpServices()),
 		byName(v.tcpRouters()), byName(v.tcpMiddlewares()), byName(v.tcpServices()),
+		byName(v.udpRouters()), byName(v.udpServices()),
 	}
 }
 

@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const staticText = `
 entryPoints:
   web: {address: ":80"}
+  dns: {address: ":53/udp"}
   websecure: {address: ":443", http: {tls: {}, middlewares: ["slash@file"]}}
 api: {insecure: true}
 ping: {}
@@ -62,6 +63,13 @@ tcp:
     few: {inFlightConn: {amount: 3}}
   services:
     db: {loadBalancer: {servers: [{address: "10.0.0.9:5432"}]}}
+udp:
+  routers:
+    d: {service: names}
+    e: {service: none, entryPoints: [dns]}
+  services:
+    names: {weighted: {services: [{name: one, weight: 2}]}}
+    one: {loadBalancer: {servers: [{address: "10.0.0.9:53"}]}}
 `
 
 // fixed is a State that does not change.
@@ -227,7 +235,7 @@ func TestAPIErrors(t *testing.T) {
 		{"page too far", "GET", "/api/http/routers?page=99", nil, 400, text("invalid request: page: 99, per_page: 100")},
 		{"page beyond numbers", "GET", "/api/http/routers?page=9223372036854775807&per_page=9223372036854775807", nil, 400,
 			text("invalid request: page: 9223372036854775807, per_page: 9223372036854775807")},
-		{"second page of nothing", "GET", "/api/udp/routers?page=2&per_page=1", nil, 400, text("invalid request: page: 2, per_page: 1")},
+		{"second page of nothing", "GET", "/api/udp/routers?page=2&per_page=1&search=nothing", nil, 400, text("invalid request: page: 2, per_page: 1")},
 		{"empty page", "GET", "/api/http/routers?per_page=0", nil, 400, text("invalid request: per_page: 0")},
 		{"page that is no number", "GET", "/api/http/routers?page=x", nil, 400, text("invalid request: page: x")},
 		{"explain without URL", "GET", "/api/explain", nil, 400, ""},
@@ -236,8 +244,8 @@ func TestAPIErrors(t *testing.T) {
 		{"other method", "POST", "/api/http/routers", nil, 405, ""},
 		{"bare path", "GET", "/api", nil, 404, ""},
 		{"HEAD", "HEAD", "/api/overview", nil, 200, ""},
-		{"same origin", "GET", "/api/udp/routers", []string{"Origin", "http://example.com"}, 200, "[]\n"},
-		{"same origin, other case", "GET", "/api/udp/routers", []string{"Origin", "http://EXAMPLE.com"}, 200, "[]\n"},
+		{"same origin", "GET", "/api/udp/routers?search=nothing", []string{"Origin", "http://example.com"}, 200, "[]\n"},
+		{"same origin, other case", "GET", "/api/udp/routers?search=nothing", []string{"Origin", "http://EXAMPLE.com"}, 200, "[]\n"},
 		{"other origin", "GET", "/api/udp/routers", []string{"Origin", "http://evil.test"}, 403, text("the Origin is not this host")},
 		{"no origin to speak of", "GET", "/api/udp/routers", []string{"Origin", "null"}, 403, text("the Origin is not this host")},
 	} {

@@ -220,9 +220,7 @@ func (v *view) routerMiddlewares(r *plan.Router) (names []string) {
 }
 
 func routerTail(out map[string]any, entryPoints []string, priority int, full bool) {
-	if len(entryPoints) > 0 {
-		out["using"] = slices.Compact(slices.Sorted(slices.Values(entryPoints)))
-	}
+	using(out, entryPoints)
 	if full {
 		out["priorityStr"] = strconv.Itoa(priority)
 	}

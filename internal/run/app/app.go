@@ -31,6 +31,7 @@ import (
 	"sluice/internal/run/engine"
 	"sluice/internal/run/lifecycle"
 	"sluice/internal/traffic/certs"
+	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/sock"
@@ -67,6 +68,8 @@ type App struct {
 	watches     []*watch.Watch
 	entryPoints []*entrypoint.EntryPoint
 	budget      *httpmsg.Budget
+	datagrams   datagram.Current
+	udp         []*datagram.EntryPoint
 	sink        record.Sink // nil when nobody wants to hear
 	engine      *engine.Engine
 	ping        *admin.Ping
@@ -112,14 +115,17 @@ func New(o Options) (*App, error) {
 		a.closeLogs()
 		return nil, err
 	}
-	var names []string
+	var names, udpNames []string
 	for _, e := range a.entryPoints {
 		names = append(names, e.Name())
+	}
+	for _, e := range a.udp {
+		udpNames = append(udpNames, e.Name())
 	}
 	servers := watch.New() // the deadlines of connections to servers, which belong to no entry point
 	a.watches = append(a.watches, servers)
 	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Budget: a.budget, Watch: servers, Internal: internal,
-		EntryPoints: names, Current: &a.current})
+		EntryPoints: names, Current: &a.current, UDPEntryPoints: udpNames, Datagrams: &a.datagrams})
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
 		a.providers = append(a.providers, a.file)
@@ -136,29 +142,31 @@ func New(o Options) (*App, error) {
 	return a, nil
 }
 
-// bind binds the TCP entry points in the order of their names.
+// bind binds the entry points in the order of their names.
 func (a *App) bind() error {
 	var specs []sock.Spec
-	udp := static.UDPEntryPoints(a.static.EntryPoints)
 	for _, name := range slices.Sorted(maps.Keys(a.static.EntryPoints)) {
 		c := a.static.EntryPoints[name]
 		address, err := static.ParseAddress(c.Address)
 		if err != nil {
 			return fmt.Errorf("entry point %s: %w", name, err)
 		}
-		if slices.Contains(udp, name) {
-			continue
-		}
-		specs = append(specs, sock.Spec{Name: name, Network: "tcp", Address: listenAddress(address), ReusePort: c.ReusePort})
+		specs = append(specs, sock.Spec{Name: name, Network: address.Network(), Address: listenAddress(address), ReusePort: c.ReusePort})
 	}
 	sockets, err := sock.Bind(specs, a.options.Inherited)
 	if err != nil {
 		return err
 	}
-	for i, s := range sockets {
+	for _, s := range sockets {
+		if s.UDP != nil {
+			o := datagramOptions(s.Name, a.static.EntryPoints[s.Name])
+			o.Position, o.Socket, o.Current, o.Sink, o.Log = len(a.udp), s.UDP, &a.datagrams, a.sink, a.log
+			a.udp = append(a.udp, datagram.New(o))
+			continue
+		}
 		w := watch.New()
 		o := entryPointOptions(s.Name, a.static.EntryPoints[s.Name], a.options.Hostname)
-		o.Position, o.Listener, o.Current, o.Sink, o.Log = i, s.TCP, &a.current, a.sink, a.log
+		o.Position, o.Listener, o.Current, o.Sink, o.Log = len(a.entryPoints), s.TCP, &a.current, a.sink, a.log
 		o.Budget, o.Watch = a.budget, w
 		a.watches = append(a.watches, w)
 		a.entryPoints = append(a.entryPoints, entrypoint.New(o))
@@ -179,6 +187,11 @@ func portText(p uint16) string { return strconv.Itoa(int(p)) }
 // Addr returns the address that an entry point listens on, nil if there is no such one.
 func (a *App) Addr(entryPoint string) net.Addr {
 	for _, e := range a.entryPoints {
+		if e.Name() == entryPoint {
+			return e.Addr()
+		}
+	}
+	for _, e := range a.udp {
 		if e.Name() == entryPoint {
 			return e.Addr()
 		}
@@ -230,7 +243,7 @@ func (a *App) apply(snapshots []dynamic.Snapshot) {
 	a.report(findings)
 	a.metered(p, snapshots != nil)
 	if snapshots != nil {
-		a.log.Info("Configuration applied", "routers", len(p.HTTP.Routers)+len(p.TCP.Routers), "duration", time.Since(began).Round(time.Microsecond).String())
+		a.log.Info("Configuration applied", "routers", len(p.HTTP.Routers)+len(p.TCP.Routers)+len(p.UDP.Routers), "duration", time.Since(began).Round(time.Microsecond).String())
 		a.once.Do(func() { close(a.applied) })
 	}
 }
@@ -285,6 +298,10 @@ func (a *App) Run(stop, kill context.Context) error {
 				failed <- fmt.Errorf("entry point %s: %w", e.Name(), err)
 			}
 		})
+	}
+	for _, e := range a.udp {
+		a.log.Info("Entry point listens", "entryPointName", e.Name(), "address", e.Addr().String()+"/udp")
+		serving.Go(e.Run)
 	}
 	if err := a.options.Notifier.Send("READY=1"); err != nil {
 		a.log.Warn("The service manager could not be told that we are ready", "error", err)
@@ -348,6 +365,13 @@ func (a *App) shutdown(kill context.Context) {
 		all.Go(func() {
 			if cut := e.Shutdown(kill); cut > 0 {
 				a.log.Warn("Connections were cut at the end of the grace time", "entryPointName", e.Name(), "connections", cut)
+			}
+		})
+	}
+	for _, e := range a.udp {
+		all.Go(func() {
+			if cut := e.Shutdown(kill); cut > 0 {
+				a.log.Warn("Sessions were cut at the end of the grace time", "entryPointName", e.Name(), "sessions", cut)
 			}
 		})
 	}

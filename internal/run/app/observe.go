@@ -54,6 +54,9 @@ func (a *App) sources() prom.Sources {
 			for _, e := range a.entryPoints {
 				yield(e.Name(), "TCP", e.Open())
 			}
+			for _, e := range a.udp {
+				yield(e.Name(), "UDP", e.Open())
+			}
 		}}
 	if a.accessLog != nil {
 		s.Dropped = a.accessLog.Dropped

@@ -6,9 +6,11 @@ import (
 	"strings"
 
 	"sluice/internal/core/static"
+	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/wire/http1"
 	"sluice/internal/wire/http2"
+	"sluice/internal/wire/sock"
 )
 
 // entryPointOptions turns the configuration of an entry point into what the traffic side is told. Values that Validate
@@ -50,6 +52,28 @@ func entryPointOptions(name string, c *static.EntryPoint, hostname string) entry
 		o.Proxy = &entrypoint.ProxyProtocol{Insecure: p.Insecure, Trusted: prefixes(p.TrustedIPs)}
 	}
 	return o
+}
+
+const (
+	// mostSessions bounds the sessions of a UDP entry point where the system has descriptors for all; fewSessions where that
+	// is not known.
+	mostSessions = 1 << 16
+	fewSessions  = 1 << 10
+)
+
+// maxSessions is how many sessions a UDP entry point may have: each has a descriptor, and three quarters of those are left to
+// everything else, so that a flood of datagrams takes nothing away from connections.
+func maxSessions(descriptors uint64) int {
+	if descriptors == 0 {
+		return fewSessions
+	}
+	return int(min(max(descriptors/4, 16), mostSessions))
+}
+
+// datagramOptions is entryPointOptions for a UDP entry point.
+func datagramOptions(name string, c *static.EntryPoint) datagram.Options {
+	return datagram.Options{Name: name, Timeout: c.UDP.Timeout.Std(), MaxSessions: maxSessions(sock.MaxDescriptors()),
+		AcceptGrace: c.Transport.LifeCycle.RequestAcceptGraceTimeout.Std(), Grace: c.Transport.LifeCycle.GraceTimeOut.Std()}
 }
 
 // defaultMaxHeaderBytes is http.maxHeaderBytes as long as nobody writes it.

@@ -96,7 +96,7 @@ func show(p *Process, answer *explain.Answer, asJSON bool) int {
 
 func question(target, method, client, entryPoint string, headers []string) (*explain.Question, error) {
 	if target == "" {
-		return nil, fmt.Errorf("no URL is given: write it as https://host/path or tcp://host:port?sni=name")
+		return nil, fmt.Errorf("no URL is given: write it as https://host/path, tcp://host:port?sni=name or udp://host:port")
 	}
 	q, err := explain.Parse(target)
 	if err != nil {
@@ -172,8 +172,15 @@ func printCandidates(line func(string, ...any), way *explain.Way) {
 		} else if printed++; printed > maxCandidates {
 			continue
 		}
-		line("  %s%s, priority %d: %s", mark, c.Router, c.Priority, c.Rule)
+		if c.Rule == "" {
+			line("  %s%s", mark, c.Router)
+		} else {
+			line("  %s%s, priority %d: %s", mark, c.Router, c.Priority, c.Rule)
+		}
 		switch {
+		case c.Lost != "":
+			line("       %s", c.Lost)
+		case c.Rule == "":
 		case c.Matches:
 			line("       matches")
 		default:

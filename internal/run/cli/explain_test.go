@@ -32,7 +32,7 @@ func TestExplain(t *testing.T) {
 		{"with a static side", []string{"--entryPoints.web.address=:80", "--entrypoint=web", "http://a.test:8/", file}, 0, "entry point web\n", ""},
 		{"no file", []string{"http://a.test/", "--providers.file.filename=/nowhere/x.yml"}, 0, "404: ", ""},
 		{"no URL", []string{file}, 2, "", "no URL is given"},
-		{"bad URL", []string{"ftp://a.test/", file}, 2, "", "use http, https or tcp"},
+		{"bad URL", []string{"ftp://a.test/", file}, 2, "", "use http, https, tcp or udp"},
 		{"bad client", []string{"--client-ip=ten", "http://a.test/", file}, 2, "", `"ten" is not an IP address`},
 		{"bad header", []string{"--header=X", "http://a.test/", file}, 2, "", "--header"},
 		{"no value", []string{"http://a.test/", file, "--method"}, 2, "", "--method needs a value"},

@@ -6,6 +6,7 @@
 //	connections to servers   address + fingerprint of the transport        upstream.Transport
 //	server health, round     service name and kind (+ URL + checks)        forward.Live
 //	round of TCP servers     service name                                  tunnel.Live
+//	round of UDP servers     service name                                  datagram.Live
 //	service handler          Identity of the service's plan node           service
 //	router chain             Identity of the router's plan node            chain
 //	middleware state         router + middleware + fingerprint             middleware.State
@@ -23,6 +24,7 @@ import (
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
 	"sluice/internal/traffic/certs"
+	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/traffic/forward"
 	"sluice/internal/traffic/middleware"
@@ -47,6 +49,9 @@ type Options struct {
 	EntryPoints []string
 	// Current is where generations are published.
 	Current *entrypoint.Current
+	// UDPEntryPoints and Datagrams are the same for UDP.
+	UDPEntryPoints []string
+	Datagrams      *datagram.Current
 }
 
 // Engine holds the live objects of the plan in force.
@@ -61,6 +66,7 @@ type Engine struct {
 	chains     map[*plan.Identity]*chain
 	tunnels    map[*plan.Identity]*tcpService
 	rounds     map[string]*tunnel.Live
+	datagrams  datagrams
 	copies     *forward.Copies
 	inForce    atomic.Pointer[inForce]
 	failures   map[*plan.Identity]diag.List
@@ -83,6 +89,7 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	set, findings := certificates(p, e.set)
 	b.findings = append(b.findings, findings...)
 	generation := b.generation()
+	udp := b.udpGeneration()
 	b.keepFailures()
 
 	// From here on nothing can fail.
@@ -94,7 +101,9 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	for _, s := range b.tunnels {
 		s.publish()
 	}
+	b.datagrams.publish()
 	e.o.Current.Store(generation)
+	e.o.Datagrams.Store(udp)
 	e.inForce.Store(b.servicesInForce())
 	e.retire(b)
 	return b.findings
@@ -119,6 +128,7 @@ func (e *Engine) retire(b *build) {
 	}
 	e.services, e.chains, e.transports, e.lives, e.tunnels = b.services, b.chains, b.transports, b.lives, b.tunnels
 	e.rounds, e.failures = b.rounds, b.failures
+	e.datagrams.retire(&b.datagrams)
 	e.keeper.Retain(b.fingerprints)
 	e.state.Sweep()
 }
@@ -144,6 +154,7 @@ type build struct {
 	chains       map[*plan.Identity]*chain
 	tunnels      map[*plan.Identity]*tcpService
 	rounds       map[string]*tunnel.Live
+	datagrams    datagrams
 	fingerprints map[string]bool
 	// broken are the nodes that cannot be built, with the reasons.
 	broken map[*plan.Node]diag.List
