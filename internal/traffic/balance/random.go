@@ -92,11 +92,22 @@ func (h *HRW) Pick(client netip.Addr, tried *Tried) *Endpoint {
 		if e.Weight <= 0 || !e.eligible(tried) {
 			continue
 		}
-		if s := score(fnv1a(prefix, e.Key), e.Weight); s > bestScore {
+		if s := score(spread(fnv1a(prefix, e.Key)), e.Weight); s > bestScore {
 			best, bestScore = e, s
 		}
 	}
 	return best
+}
+
+// spread makes every bit of a sum depend on every other (the finalizer of MurmurHash3). The last bytes of what FNV-1a sums up
+// hardly reach its upper bits: without this, names that differ at their end only have nearly the same sum, and the one
+// with the largest weight gets every client.
+func spread(sum uint64) uint64 {
+	sum ^= sum >> 33
+	sum *= 0xff51afd7ed558ccd
+	sum ^= sum >> 33
+	sum *= 0xc4ceb9fe1a85ec53
+	return sum ^ sum>>33
 }
 
 func score(sum uint64, weight int) float64 {
