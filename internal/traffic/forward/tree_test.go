@@ -205,7 +205,7 @@ func TestWeightedFollows(t *testing.T) {
 		{"closed", true, func(a *puppet) { a.err = closed }, "GET", 200, "b", 1},
 		{"closed under POST", true, func(a *puppet) { a.err = closed }, "POST", 502, "Bad Gateway", 0},
 		{"may not be repeated", true, func(a *puppet) { a.err = spent }, "GET", 502, "Bad Gateway", 0},
-		{"no server", true, func(a *puppet) { a.err = noServer() }, "POST", 200, "b", 1},
+		{"no server", true, func(a *puppet) { a.err = noServer(0) }, "POST", 200, "b", 1},
 		{"an answer is an answer", true, func(a *puppet) { a.answer = 503 }, "GET", 503, "a", 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -344,7 +344,7 @@ func TestFailoverDecides(t *testing.T) {
 		{"main is down", nil, func(a, _ *puppet) { a.down = true }, "POST", "200 b"},
 		{"both are down", nil, func(a, b *puppet) { a.down, b.down = true, true }, "GET", "503 Service Unavailable"},
 		{"main is unreachable", nil, func(a, _ *puppet) { a.err = unreachable }, "POST", "200 b"},
-		{"main has no server", nil, func(a, _ *puppet) { a.err = noServer() }, "POST", "200 b"},
+		{"main has no server", nil, func(a, _ *puppet) { a.err = noServer(0) }, "POST", "200 b"},
 		{"main closed on a POST", nil, func(a, _ *puppet) { a.err = closed }, "POST", "502 Bad Gateway"},
 		{"main unreachable, fallback down", nil, func(a, b *puppet) { a.err, b.down = unreachable, true }, "GET", "502 Bad Gateway"},
 		{"a status that is not listed", nil, func(a, _ *puppet) { a.answer = 500 }, "GET", "500 a"},
