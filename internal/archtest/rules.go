@@ -52,6 +52,7 @@ var doorways = []doorway{
 	{"traffic/middleware/compress", "github.com/klauspost/compress", "gzip and zstd encoders"},
 	{"traffic/middleware/compress", "github.com/molecule-man/go-brrr", "the brotli encoder"},
 	{"traffic/middleware/jose", "github.com/go-jose/go-jose/v4", "signed tokens and key sets"},
+	{"traffic/middleware/httpcache", "github.com/maypok86/otter/v2", "the bounded memory of stored responses"},
 	{"traffic/middleware/ratelimit", "github.com/redis/rueidis", "the shared store of rate limits"},
 	{"observe/prom", "github.com/prometheus/client_golang", "the Prometheus exposition format"},
 }

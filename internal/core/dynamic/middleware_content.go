@@ -51,7 +51,8 @@ type HTTPCache struct {
 	MaxBytes int64 `json:"maxBytes,omitempty"`
 	// MaxEntryBytes of a response; a larger one is not stored. Default 1 MiB.
 	MaxEntryBytes int64 `json:"maxEntryBytes,omitempty"`
-	// Directory keeps entries that memory has no room for. Empty: they are dropped.
+	// Directory keeps entries that memory has no room for, in one file that no listing shows and that ends with the process.
+	// Empty: they are dropped.
 	Directory string `json:"directory,omitempty"`
 	// MaxDirectoryBytes bounds Directory. Default 1 GiB.
 	MaxDirectoryBytes int64 `json:"maxDirectoryBytes,omitempty"`
@@ -61,6 +62,9 @@ type HTTPCache struct {
 	MaxTTL Duration `json:"maxTTL,omitempty"`
 	// KeyHeaders are request headers that are part of the key besides method, scheme, host, path and query.
 	KeyHeaders []string `json:"keyHeaders,omitempty"`
+	// PurgeRange holds addresses and CIDR blocks of peers whose PURGE requests make the cache forget the target, or all
+	// below it where the path ends in "/*". Empty: nobody's do, and PURGE is passed on like any method.
+	PurgeRange []string `json:"purgeRange,omitempty"`
 }
 
 // SetDefaults sets the three sizes.

@@ -39,7 +39,7 @@ type Options struct {
 	// Static is the effective static configuration.
 	Static *static.Config
 	Log    *slog.Logger
-	// Budget accounts for the memory of copied requests; nil has no limit.
+	// Budget accounts for the memory of copied requests and of middlewares beyond pooled buffers; nil has no limit.
 	Budget *httpmsg.Budget
 	// Watch holds the deadlines of connections to servers.
 	Watch *watch.Watch

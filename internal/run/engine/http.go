@@ -114,7 +114,7 @@ func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Han
 		if !ok {
 			return nil, fmt.Errorf("the middleware type %s is not supported yet", m.Type)
 		}
-		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log,
+		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log, Budget: b.e.o.Budget,
 			ReadFile: decode.ReadMaterial}
 		if m.Service != nil {
 			env.Service = b.service(m.Service)

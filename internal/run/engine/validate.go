@@ -14,6 +14,7 @@ import (
 	"sluice/internal/traffic/middleware/errorpage"
 	"sluice/internal/traffic/middleware/forwardauth"
 	"sluice/internal/traffic/middleware/grpcweb"
+	"sluice/internal/traffic/middleware/httpcache"
 	"sluice/internal/traffic/middleware/jwt"
 	"sluice/internal/traffic/middleware/opa"
 	"sluice/internal/traffic/middleware/policy"
@@ -25,7 +26,7 @@ import (
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
-		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(),
+		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(), httpcache.Kind(),
 		jwt.Kind(), signed.Kind(), policy.Kind(), opa.Kind())
 })
 

@@ -117,51 +117,77 @@ func (x *Exchange) noteTrailer(trailer *Header) {
 type delivery struct {
 	x       *Exchange
 	o       Outlet
-	settled int // stages below have had their Head called
+	filters []Filter
+	inside  bool // the outlet is not the client: its bytes do not count
+	settled int  // stages below have had their Head called
 	outs    []func([]byte) error
 }
 
-func (d *delivery) run(x *Exchange, o Outlet) error {
-	d.x, d.o, d.settled = x, o, 0
-	defer func() { d.x, d.o = nil, nil }()
-	n := len(x.filters)
-	for len(d.outs) < n {
+// begin starts a response whose body moves through filters to o.
+func (d *delivery) begin(x *Exchange, filters []Filter, o Outlet) {
+	d.x, d.o, d.filters, d.settled = x, o, filters, 0
+	for len(d.outs) < len(filters) {
 		// Made once and kept by the exchange, so that filtered responses cost no closure each.
 		next := len(d.outs) + 1
 		d.outs = append(d.outs, func(p []byte) error { return d.emit(next, p) })
 	}
+}
+
+func (d *delivery) run(x *Exchange, o Outlet) error {
+	d.begin(x, x.filters, o)
+	defer func() { d.x, d.o, d.filters = nil, nil, nil }()
 	if err := d.settle(0); err != nil {
 		return err
 	}
 	body := x.Res.Body
-	var trailer *Header
 	for body != nil {
-		if d.settled > n && !body.Ready() {
+		if d.whole() && !body.Ready() {
 			if err := o.Flush(); err != nil {
 				return err
 			}
 		}
-		p, err := body.Next()
-		if err == io.EOF {
-			trailer = body.Trailer()
-			x.noteTrailer(trailer)
+		if err := d.step(body); err == io.EOF {
 			break
-		}
-		if err != nil {
+		} else if err != nil {
 			return err
-		}
-		x.Facts.OriginBytes += int64(len(p))
-		flush := !body.Ready()
-		if err := x.filters[0].Data(p, flush, d.outs[0]); err != nil {
-			return err
-		}
-		for i := 1; flush && i < n && d.settled > i; i++ {
-			if err := x.filters[i].Data(nil, true, d.outs[i]); err != nil {
-				return err
-			}
 		}
 	}
-	for i, f := range x.filters {
+	if err := d.end(); err != nil {
+		return err
+	}
+	if body == nil {
+		return o.End(nil)
+	}
+	trailer := body.Trailer()
+	x.noteTrailer(trailer)
+	return o.End(trailer)
+}
+
+// whole reports whether the outlet has its head.
+func (d *delivery) whole() bool { return d.settled > len(d.filters) }
+
+// step moves the next bytes of body. At its end it returns io.EOF.
+func (d *delivery) step(body Body) error {
+	p, err := body.Next()
+	if err != nil {
+		return err
+	}
+	d.x.Facts.OriginBytes += int64(len(p))
+	flush := !body.Ready()
+	if err := d.filters[0].Data(p, flush, d.outs[0]); err != nil {
+		return err
+	}
+	for i := 1; flush && i < len(d.filters) && d.settled > i; i++ {
+		if err := d.filters[i].Data(nil, true, d.outs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end takes what the filters have left, behind the body.
+func (d *delivery) end() error {
+	for i, f := range d.filters {
 		if err := d.reach(i); err != nil {
 			return err
 		}
@@ -169,10 +195,7 @@ func (d *delivery) run(x *Exchange, o Outlet) error {
 			return err
 		}
 	}
-	if err := d.reach(n); err != nil {
-		return err
-	}
-	return o.End(trailer)
+	return d.reach(len(d.filters))
 }
 
 // reach makes sure that stage i has had its Head called.
@@ -185,9 +208,9 @@ func (d *delivery) reach(i int) error {
 
 // settle calls Head of stage i and of the ones behind it until one holds.
 func (d *delivery) settle(i int) error {
-	for ; i < len(d.x.filters); i++ {
+	for ; i < len(d.filters); i++ {
 		d.settled = i + 1
-		if d.x.filters[i].Head(d.x) {
+		if d.filters[i].Head(d.x) {
 			return nil
 		}
 	}
@@ -203,9 +226,11 @@ func (d *delivery) emit(i int, p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if i < len(d.x.filters) {
-		return d.x.filters[i].Data(p, false, d.outs[i])
+	if i < len(d.filters) {
+		return d.filters[i].Data(p, false, d.outs[i])
 	}
-	d.x.Facts.BytesOut += int64(len(p))
+	if !d.inside {
+		d.x.Facts.BytesOut += int64(len(p))
+	}
 	return d.o.Body(p)
 }

@@ -38,6 +38,11 @@ func (x *Exchange) Rewind(m *Mark) {
 	clear(x.filters[m.filters:])
 	x.filters = x.filters[:m.filters]
 	x.held = m.held
+	x.RewindRequest(m)
+}
+
+// RewindRequest undoes what happened to the request since the mark and leaves the response alone.
+func (x *Exchange) RewindRequest(m *Mark) {
 	fields := x.Req.Header.fields
 	clear(fields)
 	x.Req = m.req

@@ -7,14 +7,19 @@ import (
 
 // Respond makes x.Res an answer of our own with a text body, and drops what stood there before. Neither string is copied.
 func (x *Exchange) Respond(status int, contentType, body string) {
-	x.DropResponse()
-	x.Res.Status = status
+	x.RespondBytes(status, viewOf(body))
 	if contentType != "" {
 		x.Res.Header.AddID(HdrContentType, Text(contentType))
 	}
+}
+
+// RespondBytes is Respond for a body that nobody writes into while the exchange lives, without a header.
+func (x *Exchange) RespondBytes(status int, body []byte) {
+	x.DropResponse()
+	x.Res.Status = status
 	x.Res.ContentLength = int64(len(body))
-	if body != "" {
-		x.local = Bytes{Data: viewOf(body)}
+	if len(body) > 0 {
+		x.local = Bytes{Data: body}
 		x.Res.Body = &x.local
 	}
 }

@@ -8,6 +8,13 @@ func (x *Exchange) Sleep(d time.Duration) error {
 	if d <= 0 {
 		return x.Cancelled()
 	}
+	_, err := x.Await(nil, d)
+	return err
+}
+
+// Await waits until done is closed, for d at most, and reports whether it was. It ends like Sleep when the exchange is
+// cancelled, and takes the place of OnCancel like it.
+func (x *Exchange) Await(done <-chan struct{}, d time.Duration) (closed bool, err error) {
 	gone := make(chan struct{}, 1)
 	cancel := func(error) {
 		select {
@@ -20,8 +27,10 @@ func (x *Exchange) Sleep(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
+	case <-done:
+		closed = true
 	case <-timer.C:
 	case <-gone:
 	}
-	return x.Cancelled()
+	return closed, x.Cancelled()
 }

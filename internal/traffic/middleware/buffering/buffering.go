@@ -77,14 +77,14 @@ func check(c *dynamic.Middleware) diag.List {
 	return l
 }
 
-func build(c *dynamic.Middleware, _ middleware.Env, next httpmsg.Handler) (httpmsg.Handler, error) {
+func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (httpmsg.Handler, error) {
 	if err := middleware.Refusal(check(c)); err != nil {
 		return nil, err
 	}
 	o := c.Buffering
 	b := &buffer{
-		request:  spool.Limits{Memory: o.MemRequestBodyBytes, Max: unlimited(o.MaxRequestBodyBytes)},
-		response: spool.Limits{Memory: o.MemResponseBodyBytes, Max: unlimited(o.MaxResponseBodyBytes)},
+		request:  spool.Limits{Memory: o.MemRequestBodyBytes, Max: unlimited(o.MaxRequestBodyBytes), Budget: env.Budget},
+		response: spool.Limits{Memory: o.MemResponseBodyBytes, Max: unlimited(o.MaxResponseBodyBytes), Budget: env.Budget},
 		next:     next,
 	}
 	if o.RetryExpression != "" {

@@ -94,13 +94,27 @@ func build(c *dynamic.Middleware, _ middleware.Env, next httpmsg.Handler) (httpm
 func (k *compressor) Serve(x *httpmsg.Exchange) error {
 	coding := none
 	if !x.Req.Method.Is("HEAD") && !listed(k.excluded, mediaType(x.Req.Header.Get(httpmsg.HdrContentType))) {
-		coding = k.choice.of(&x.Req.Header)
+		if coding = k.choice.of(&x.Req.Header); coding == none {
+			x.OnCommit((*otherwise)(k))
+		}
 	}
 	if err := k.next.Serve(x); err != nil || coding == none || x.Upgrade != nil {
 		return err
 	}
 	x.AddFilter(newFilter(k, coding))
 	return nil
+}
+
+// otherwise says of a response to a client that takes no coding that others get another one: a cache that was not told would
+// give it to everybody.
+type otherwise compressor
+
+// EditResponse implements httpmsg.Edit.
+func (o *otherwise) EditResponse(x *httpmsg.Exchange) {
+	n := x.Res.ContentLength
+	if k := (*compressor)(o); !x.Bodiless() && k.compresses(&x.Res) && (n < 0 || n >= int64(k.min)) {
+		vary(&x.Res.Header)
+	}
 }
 
 // compresses reports whether a response may be encoded, as far as its head tells.

@@ -114,7 +114,7 @@ func (g *guard) refuse(x *httpmsg.Exchange, res *http.Response) error {
 		}
 		location = u.String()
 	}
-	limits := spool.Limits{Max: largest}
+	limits := spool.Limits{Max: largest, Budget: g.memory}
 	if g.answer >= 0 {
 		limits.Max = g.answer
 	}

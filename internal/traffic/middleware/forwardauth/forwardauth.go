@@ -58,6 +58,7 @@ type guard struct {
 
 	withBody     bool
 	body, answer int64 // limits; less than zero for none
+	memory       *httpmsg.Budget
 
 	keepLocation, keepMethod bool
 	signIn                   string
@@ -136,7 +137,7 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 	g := &guard{
 		sets: o.AuthResponseHeaders, cookies: o.AddAuthCookiesToResponse, user: o.HeaderField, withBody: o.ForwardBody,
 		asks: o.AuthRequestHeaders, body: limit(o.MaxBodySize), answer: limit(o.MaxResponseBodySize), keepLocation: o.PreserveLocationHeader,
-		keepMethod: o.PreserveRequestMethod, signIn: o.AuthSigninURL, next: next,
+		keepMethod: o.PreserveRequestMethod, signIn: o.AuthSigninURL, memory: env.Budget, next: next,
 	}
 	switch t := o.TrustForwardHeader; {
 	case t != nil && *t:
@@ -181,7 +182,7 @@ func (g *guard) readBody(x *httpmsg.Exchange) (*spool.Body, error) {
 	if g.body >= 0 && req.ContentLength > g.body {
 		return nil, fault.New(fault.Unauthorized, "forwardAuth: the request says it is larger than maxBodySize", nil)
 	}
-	body, whole, err := spool.Read(req.Body, req.ContentLength, spool.Limits{Max: g.body})
+	body, whole, err := spool.Read(req.Body, req.ContentLength, spool.Limits{Max: g.body, Budget: g.memory})
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,8 @@ type retrier struct {
 	network  bool // retry by the verdict of faults
 	unsafe   bool // also methods that are not idempotent, after a listed status
 	budget   *budget
-	random   func() float64 // [0,1)
+	memory   *httpmsg.Budget // of kept bodies
+	random   func() float64  // [0,1)
 	next     httpmsg.Handler
 }
 
@@ -94,6 +95,7 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 		r.body = *o.MaxRequestBodyBytes
 	}
 	r.statuses, _, _ = statuses.Parse(o.Status)
+	r.memory = env.Budget
 	r.budget = newBudget()
 	if env.State != nil {
 		// The options do not matter to what was saved up.
@@ -135,7 +137,7 @@ func (r *retrier) keep(x *httpmsg.Exchange) (body *spool.Body, ok bool, err erro
 	if r.body >= 0 && r.body < memory {
 		memory = r.body
 	}
-	body, ok, err = spool.Read(req.Body, req.ContentLength, spool.Limits{Memory: memory, Max: r.body})
+	body, ok, err = spool.Read(req.Body, req.ContentLength, spool.Limits{Memory: memory, Max: r.body, Budget: r.memory})
 	if err != nil {
 		return nil, false, err
 	}

@@ -27,6 +27,8 @@ type Limits struct {
 	Memory int64
 	// Max is the longest body that is read to its end. Less than zero: there is none.
 	Max int64
+	// Budget accounts for what stands in memory; where it is spent the file begins earlier. nil has no limit.
+	Budget *httpmsg.Budget
 }
 
 // IsStream reports whether the body of a request may be one side of a conversation, which waits for answers: reading it ahead
@@ -43,6 +45,9 @@ var pieces = sync.Pool{New: func() any { return new([readBytes]byte) }}
 // one goroutine at a time; Interrupt may come from any.
 type Body struct {
 	memory  []byte
+	budget  *httpmsg.Budget
+	taken   int64 // of the budget
+	spent   bool  // no more memory is to be had
 	file    *os.File
 	size    int64
 	trailer *httpmsg.Header
@@ -66,7 +71,8 @@ func Read(src httpmsg.Body, length int64, limits Limits) (b *Body, whole bool, e
 	if length < 0 {
 		start = min(firstBytes, limits.Memory)
 	}
-	b = &Body{memory: make([]byte, 0, start)}
+	b = &Body{budget: limits.Budget}
+	b.grow(start)
 	for {
 		p, err := src.Next()
 		if err == io.EOF {
@@ -92,8 +98,7 @@ func Read(src httpmsg.Body, length int64, limits Limits) (b *Body, whole bool, e
 
 func (b *Body) keep(p []byte, memory int64) error {
 	b.size += int64(len(p))
-	if room := memory - int64(len(b.memory)); room > 0 {
-		n := min(int64(len(p)), room)
+	if n := min(int64(len(p)), b.room(int64(len(p)), memory)); n > 0 {
 		b.memory = append(b.memory, p[:n]...)
 		p = p[n:]
 	}
@@ -113,6 +118,32 @@ func (b *Body) keep(p []byte, memory int64) error {
 		return fault.New(fault.Internal, "writing a body to a temporary file", err)
 	}
 	return nil
+}
+
+// room returns how many of the next n bytes may stand in memory, of memory bytes in all, and makes room for them.
+func (b *Body) room(n, memory int64) int64 {
+	have := int64(len(b.memory))
+	need := min(have+n, memory)
+	if need > int64(cap(b.memory)) && !b.spent && !b.grow(min(max(need, 2*int64(cap(b.memory))), memory)) {
+		b.spent = true
+	}
+	if b.spent {
+		need = min(need, int64(cap(b.memory)))
+	}
+	return need - have
+}
+
+// grow makes the memory size bytes large, if the budget allows it.
+func (b *Body) grow(size int64) bool {
+	more := size - int64(cap(b.memory))
+	if !b.budget.Take(more) {
+		return false
+	}
+	b.taken += more
+	bigger := make([]byte, len(b.memory), size)
+	copy(bigger, b.memory)
+	b.memory = bigger
+	return true
 }
 
 // Size returns how many bytes were read ahead.
@@ -230,4 +261,6 @@ func (b *Body) Finish(*httpmsg.Exchange) {
 	}
 	httpmsg.Poison(b.memory)
 	b.memory, b.size, b.pos = nil, 0, 0
+	b.budget.Give(b.taken)
+	b.taken = 0
 }

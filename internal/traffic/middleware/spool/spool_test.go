@@ -147,3 +147,36 @@ func TestFaults(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestBudget holds that memory is accounted for and given back, and that the file begins where none is left.
+func TestBudget(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	budget := httpmsg.NewBudget(100_000)
+	data := bytes.Repeat([]byte("x"), 90_000)
+	var open []*Body
+	for range 5 {
+		for _, length := range []int64{-1, int64(len(data))} {
+			b, whole, err := Read(&source{data: data, step: 7000, err: io.EOF}, length, Limits{Memory: 1 << 20, Max: -1, Budget: budget})
+			if err != nil || !whole {
+				t.Fatal(whole, err)
+			}
+			if budget.Used() > 100_000 {
+				t.Fatalf("%d bytes are taken", budget.Used())
+			}
+			if got := drain(t, b); !bytes.Equal(got, data) {
+				t.Errorf("got %d bytes", len(got))
+			}
+			open = append(open, b)
+		}
+	}
+	if budget.Used() < 50_000 || open[9].file == nil {
+		t.Errorf("%d bytes are taken, the last file is %v", budget.Used(), open[9].file)
+	}
+	for _, b := range open {
+		b.Finish(nil)
+		b.Finish(nil)
+	}
+	if budget.Used() != 0 {
+		t.Errorf("%d bytes are left", budget.Used())
+	}
+}
