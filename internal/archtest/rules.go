@@ -48,12 +48,15 @@ var doorways = []doorway{
 	{"intake/provider", "github.com/Masterminds/sprig/v3", "the template functions of configuration files and default rules"},
 	{"intake/docker", "github.com/moby/moby/client", "the Docker provider's client"},
 	{"intake/docker", "github.com/moby/moby/api", "the types of the Docker client"},
-	{"traffic/acme", "github.com/go-acme/lego/v5", "the ACME protocol"},
+	{"traffic/acme/authority", "github.com/go-acme/lego/v5", "the ACME protocol"},
+	{"traffic/acme/dnsproviders", "github.com/go-acme/lego/v5", "the DNS providers, one package each"},
 	{"traffic/middleware/compress", "github.com/klauspost/compress", "gzip and zstd encoders"},
 	{"traffic/middleware/compress", "github.com/molecule-man/go-brrr", "the brotli encoder"},
 	{"traffic/middleware/jose", "github.com/go-jose/go-jose/v4", "signed tokens and key sets"},
 	{"traffic/middleware/httpcache", "github.com/maypok86/otter/v2", "the bounded memory of stored responses"},
 	{"traffic/middleware/ratelimit", "github.com/redis/rueidis", "the shared store of rate limits"},
+	{"testkit/acmeserver", "github.com/letsencrypt/pebble/v2", "an ACME server inside tests"},
+	{"testkit/acmeserver", "github.com/letsencrypt/challtestsrv", "its name server"},
 	{"observe/prom", "github.com/prometheus/client_golang", "the Prometheus exposition format"},
 }
 

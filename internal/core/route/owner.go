@@ -15,6 +15,12 @@ func (t *HTTPTable) LookupOwner(r *Request) (int, bool) {
 	return t.t.lookup(&v)
 }
 
+// Owns reports whether LookupOwner finds somebody.
+func (t *HTTPTable) Owns(r *Request) bool {
+	_, ok := t.LookupOwner(r)
+	return ok
+}
+
 // Owner returns the passthrough TCP router whose machine owns the name c.SNI: the one to which a ClientHello with that
 // name (and c.ALPN, c.Client) would go here, provided its rule positively names it. A host whose TLS goes elsewhere, such
 // as to an HTTPS router that names it too, has no such owner.

@@ -30,6 +30,7 @@ import (
 	"sluice/internal/run/admin"
 	"sluice/internal/run/engine"
 	"sluice/internal/run/lifecycle"
+	"sluice/internal/traffic/acme"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
@@ -57,6 +58,8 @@ type Options struct {
 	Stdout io.Writer
 	// Version and Codename are what the API says about the program.
 	Version, Codename string
+	// Environ is the environment as KEY=value; certificate resolvers look at LEGO_CA_* there.
+	Environ []string
 }
 
 // App is a router that is ready to run: its sockets are bound.
@@ -72,6 +75,7 @@ type App struct {
 	udp         []*datagram.EntryPoint
 	sink        record.Sink // nil when nobody wants to hear
 	engine      *engine.Engine
+	challenges  *acme.Challenges // nil without certificate resolvers
 	ping        *admin.Ping
 	accessLog   *accesslog.Log // nil when it is off
 	meters      []*meter.Meter // those who are told of configurations
@@ -111,6 +115,9 @@ func New(o Options) (*App, error) {
 	if h := a.observe(); h != nil {
 		internal[plan.ServicePrometheus] = h
 	}
+	if len(o.Static.CertificatesResolvers) > 0 {
+		a.challenges = acme.NewChallenges()
+	}
 	if err := a.bind(); err != nil {
 		a.closeLogs()
 		return nil, err
@@ -125,7 +132,8 @@ func New(o Options) (*App, error) {
 	servers := watch.New() // the deadlines of connections to servers, which belong to no entry point
 	a.watches = append(a.watches, servers)
 	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Budget: a.budget, Watch: servers, Internal: internal,
-		EntryPoints: names, Current: &a.current, UDPEntryPoints: udpNames, Datagrams: &a.datagrams})
+		EntryPoints: names, Current: &a.current, UDPEntryPoints: udpNames, Datagrams: &a.datagrams,
+		Challenges: a.challenges, Environ: o.Environ, UserAgent: "sluice/" + o.Version})
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
 		a.providers = append(a.providers, a.file)
@@ -168,6 +176,9 @@ func (a *App) bind() error {
 		o := entryPointOptions(s.Name, a.static.EntryPoints[s.Name], a.options.Hostname)
 		o.Position, o.Listener, o.Current, o.Sink, o.Log = len(a.entryPoints), s.TCP, &a.current, a.sink, a.log
 		o.Budget, o.Watch = a.budget, w
+		if a.challenges != nil {
+			o.Challenges = a.challenges
+		}
 		a.watches = append(a.watches, w)
 		a.entryPoints = append(a.entryPoints, entrypoint.New(o))
 	}
@@ -288,6 +299,7 @@ func (a *App) Run(stop, kill context.Context) error {
 	defer cancel()
 	background.Go(func() { a.supervise(providing) })
 	a.waitForFirst(stop)
+	background.Go(func() { a.engine.Run(providing) })
 
 	failed := make(chan error, len(a.entryPoints))
 	var serving sync.WaitGroup

@@ -38,6 +38,7 @@ func entryPointOptions(name string, c *static.EntryPoint, hostname string) entry
 			Grace: t.LifeCycle.GraceTimeOut.Std(),
 		},
 		Limits:      headLimits(c.HTTP.MaxHeaderBytes),
+		ACMEByPass:  c.AllowACMEByPass,
 		MaxRequests: t.KeepAliveMaxRequests,
 		MaxAge:      t.KeepAliveMaxTime.Std(),
 		HTTP2: http2.Options{

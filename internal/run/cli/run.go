@@ -79,7 +79,7 @@ func runRouter(p *Process, args []string) int {
 		hostname = "localhost"
 	}
 	a, err := app.New(app.Options{Static: l.config, Log: log, Inherited: inherited, Hostname: hostname,
-		Notifier: lifecycle.NewNotifier(p.Getenv), Stdout: p.Stdout, Version: Version, Codename: codename})
+		Notifier: lifecycle.NewNotifier(p.Getenv), Stdout: p.Stdout, Version: Version, Codename: codename, Environ: p.Environ})
 	if err != nil {
 		p.errorf("%v", err)
 		return exitFailed

@@ -23,6 +23,7 @@ import (
 	"sluice/internal/core/diag"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
+	"sluice/internal/traffic/acme"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
@@ -52,12 +53,18 @@ type Options struct {
 	// UDPEntryPoints and Datagrams are the same for UDP.
 	UDPEntryPoints []string
 	Datagrams      *datagram.Current
+	// Challenges get the answers to ACME challenges; the entry points have them, too. Nil without certificate resolvers.
+	Challenges *acme.Challenges
+	// Environ is the environment as KEY=value, UserAgent how we call ourselves, both for certificate resolvers.
+	Environ   []string
+	UserAgent string
 }
 
 // Engine holds the live objects of the plan in force.
 type Engine struct {
 	o          Options
 	keeper     *certs.Keeper
+	acme       *acme.Manager // nil without certificate resolvers
 	set        *certs.Set
 	state      middleware.State
 	transports map[string]*upstream.Transport
@@ -74,8 +81,13 @@ type Engine struct {
 
 // New makes an engine without a generation.
 func New(o Options) *Engine {
-	return &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
+	e := &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
 		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{}}
+	if o.Challenges != nil {
+		e.acme = acme.New(acme.Options{Resolvers: o.Static.CertificatesResolvers, Keeper: e.keeper, Challenges: o.Challenges,
+			Environ: o.Environ, UserAgent: o.UserAgent, Log: o.Log})
+	}
+	return e
 }
 
 // Apply puts p in force: new connections and requests see all of it from here on, those under way finish on what they
@@ -95,6 +107,9 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	// From here on nothing can fail.
 	e.set = set
 	e.keeper.Publish(set)
+	if e.acme != nil {
+		e.acme.Update(wants(p), set)
+	}
 	for _, s := range b.services {
 		s.publish()
 	}

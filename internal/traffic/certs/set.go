@@ -135,6 +135,14 @@ func (s *Set) With(issued *Issued) *Set {
 // Given returns the certificates of the configuration, in its order. The caller does not change the list.
 func (s *Set) Given() []*Pair { return s.pairs }
 
+// Has reports whether a certificate of the configuration, the default certificate included, answers for name: then none
+// need be got for it.
+func (s *Set) Has(name string) bool {
+	name = normal(name)
+	_, parent, _ := strings.Cut(name, ".")
+	return len(s.given.exact[name]) > 0 || len(s.given.wildcard[parent]) > 0 || s.fallback != nil && s.fallback.Covers(name)
+}
+
 // Issued returns the certificates that resolvers got. The caller does not change the list.
 func (s *Set) Issued() []*Pair {
 	if s.issued == nil {

@@ -32,7 +32,7 @@ func challengeToken(x *httpmsg.Exchange) (token []byte, ok bool) {
 // host (never the redirection of the entry point), then the machine behind the host's passthrough router. nil means that
 // the host has no owner: the request is routed like any other.
 func (e *EntryPoint) challenge(x *httpmsg.Exchange, l *lookup, routes *Routes, side *HTTPRoutes, token []byte) httpmsg.Handler {
-	if e.challenges != nil {
+	if e.challenges != nil && !(e.byPass && side.Table.Owns(&l.req)) {
 		if answer, ok := e.challenges.HTTP(string(l.req.Host), string(token)); ok {
 			return challengeAnswer(answer)
 		}

@@ -79,8 +79,10 @@ type Options struct {
 	Proxy *ProxyProtocol
 	// Current says what is in force. It must hold a generation before Run is called.
 	Current *Current
-	// Challenges may be nil.
+	// Challenges may be nil. With ACMEByPass, routers that name the host come before them, and tls-alpn-01 is routed like
+	// any other connection.
 	Challenges Challenges
+	ACMEByPass bool
 	// Sink hears of every exchange and refused connection; nil for nobody.
 	Sink record.Sink
 	// Budget accounts for memory beyond pooled buffers; nil has no limit.
@@ -99,6 +101,7 @@ type EntryPoint struct {
 	timeouts   Timeouts
 	proxy      *ProxyProtocol
 	challenges Challenges
+	byPass     bool
 	sink       record.Sink
 	origin     bool // the sink wants the fields of servers
 	log        *slog.Logger
@@ -112,7 +115,8 @@ type EntryPoint struct {
 // New makes an entry point; nothing is accepted before Run.
 func New(o Options) *EntryPoint {
 	e := &EntryPoint{name: o.Name, position: o.Position, current: o.Current, http: o.HTTP, timeouts: o.Timeouts,
-		proxy: o.Proxy, challenges: o.Challenges, sink: o.Sink, origin: record.NeedsOrigin(o.Sink), log: o.Log.With("entryPointName", o.Name)}
+		proxy: o.Proxy, challenges: o.Challenges, byPass: o.ACMEByPass, sink: o.Sink, origin: record.NeedsOrigin(o.Sink),
+		log: o.Log.With("entryPointName", o.Name)}
 	e.faults = faultlog.New(e.log)
 	e.listener = sock.NewListener(o.Listener, o.Watch, func(err error, suppressed int) {
 		e.log.Error("Accepting connections fails for now", "error", err, "suppressed", suppressed)
@@ -187,5 +191,5 @@ func (e *EntryPoint) routes() *Routes { return e.current.Load().Routes[e.positio
 
 // pending tells Decide which tls-alpn-01 challenges are ours.
 func (e *EntryPoint) pending(name string) bool {
-	return e.challenges != nil && e.challenges.Pending(name)
+	return e.challenges != nil && !e.byPass && e.challenges.Pending(name)
 }

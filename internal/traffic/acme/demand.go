@@ -1,0 +1,6 @@
+package acme
+
+type demand struct{ m *Manager }
+
+func newDemand(m *Manager) *demand { return &demand{m} }
+func (d *demand) wants() []Want    { return nil }
