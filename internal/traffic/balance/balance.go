@@ -57,10 +57,13 @@ type Picker interface {
 	Endpoints() []*Endpoint
 }
 
-// Tried is the set of endpoints that one request has been sent to. The zero value is empty. It remembers the last eight,
-// which is more than retries of one request ever reach.
+// MaxTried is how many endpoints a Tried remembers.
+const MaxTried = 8
+
+// Tried is the set of endpoints that one request has been sent to. The zero value is empty. It remembers the last MaxTried;
+// whoever goes on behind that begins anew.
 type Tried struct {
-	list [8]*Endpoint
+	list [MaxTried]*Endpoint
 	n    int
 }
 
@@ -151,13 +154,13 @@ func (s *State) Took(d time.Duration) {
 	s.sum.Add(ms - int64(old-1))
 }
 
-// average is the mean of the samples in milliseconds, 0 if there are none.
-func (s *State) average() float64 {
+// average is the mean of the samples in milliseconds; there is none before the first.
+func (s *State) average() (ms float64, tested bool) {
 	n := s.taken.Load()
 	if n == 0 {
-		return 0
+		return 0, false
 	}
-	return float64(s.sum.Load()) / float64(n)
+	return float64(s.sum.Load()) / float64(n), true
 }
 
 // Rand draws an integer in [0, n). It must be safe for concurrent use; rand.IntN of math/rand/v2 is what serves.

@@ -266,8 +266,7 @@ func (b *LoadBalancer) Serve(x *httpmsg.Exchange) error {
 				return b.finish(x, e, stick, f)
 			}
 		}
-		// The first retry is free; later ones must not make an outage worse (UPS-14).
-		if tried.Len() > 1 && !b.live.budget.take() {
+		if !b.again(tried, f) {
 			return b.finish(x, e, stick, f)
 		}
 		next := b.picker.Pick(client, tried)
@@ -277,6 +276,19 @@ func (b *LoadBalancer) Serve(x *httpmsg.Exchange) error {
 		e, stick = next, true
 		x.Facts.Retries++
 	}
+}
+
+// again reports whether a request that failed with f at the last of tried may go on to another server. The first retry is
+// free; later ones must not make an outage worse (UPS-14). A server that takes no connections is not made worse by one
+// more that it refuses, and the one that is left gets the request once, so those count for nothing.
+func (b *LoadBalancer) again(tried *balance.Tried, f *fault.Fault) bool {
+	switch {
+	case tried.Len() >= balance.MaxTried:
+		return false // it would begin anew with those it has forgotten
+	case tried.Len() == 1 || f.Kind == fault.DialFailed:
+		return true
+	}
+	return b.live.budget.take()
 }
 
 // send tries one server.

@@ -18,6 +18,7 @@ import (
 	"sluice/internal/core/fault"
 	"sluice/internal/testkit"
 	"sluice/internal/traffic/health"
+	"sluice/internal/traffic/balance"
 	"sluice/internal/traffic/upstream"
 	"sluice/internal/wire/http1"
 	"sluice/internal/wire/httpmsg"
@@ -251,6 +252,10 @@ func TestNextServer(t *testing.T) {
 	}
 	closingA, closingB := closing(), closing()
 	dead, dead2 := refused(t), refused(t)
+	var many []string
+	for range balance.MaxTried + 1 {
+		many = append(many, refused(t))
+	}
 	post := "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"
 	for _, c := range []struct {
 		name    string
@@ -261,6 +266,7 @@ func TestNextServer(t *testing.T) {
 		{"refused, GET", []string{dead, good.Addr}, get, map[int]bool{200: true}},
 		{"refused, POST", []string{dead, good.Addr}, post, map[int]bool{200: true}},
 		{"two refused", []string{dead, dead2, good.Addr}, get, map[int]bool{200: true}},
+		{"nine refused", many, get, map[int]bool{502: true}},
 		{"closing, GET", []string{closingA.Addr, good.Addr}, get, map[int]bool{200: true}},
 		{"closing, POST", []string{closingA.Addr, good.Addr}, post, map[int]bool{200: true, 502: true}},
 		{"two closing, GET", []string{closingA.Addr, closingB.Addr}, get, map[int]bool{502: true}},
@@ -268,7 +274,7 @@ func TestNextServer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFront(t, config(c.servers...), upstream.Defaults())
 			seen := map[int]bool{}
-			for range 8 {
+			for range 40 {
 				res, _ := f.ask(t, c.raw)
 				seen[res.StatusCode] = true
 			}
