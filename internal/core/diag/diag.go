@@ -144,18 +144,22 @@ func (l List) Count(s Severity) int {
 	return n
 }
 
-// Sort orders by source, line, column, key and code, so that output is the same at every run.
-func (l List) Sort() {
-	slices.SortStableFunc(l, func(a, b Finding) int {
-		return cmp.Or(
-			cmp.Compare(a.Place.Source, b.Place.Source),
-			cmp.Compare(a.Place.Line, b.Place.Line),
-			cmp.Compare(a.Place.Col, b.Place.Col),
-			cmp.Compare(a.Key, b.Key),
-			cmp.Compare(a.Code, b.Code),
-		)
-	})
+// Compare orders findings by source, line, column, key and code; it is 0 only for equal ones.
+func (f Finding) Compare(g Finding) int {
+	if c := cmp.Compare(f.Place.Source, g.Place.Source); c != 0 {
+		return c
+	}
+	if c := cmp.Or(cmp.Compare(f.Place.Line, g.Place.Line), cmp.Compare(f.Place.Col, g.Place.Col)); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(f.Key, g.Key); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(f.Code, g.Code), cmp.Compare(f.Message, g.Message), cmp.Compare(f.Hint, g.Hint), cmp.Compare(f.Severity, g.Severity))
 }
+
+// Sort puts the list in the order of Compare, so that output is the same at every run.
+func (l List) Sort() { slices.SortFunc(l, Finding.Compare) }
 
 // Nearest returns the candidate closest to word by edit distance, or "" when none is near enough to be a slip of the
 // keyboard (a third of the word's length, at least one and at most three edits). Comparison ignores ASCII case.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/route"
 	"sluice/internal/core/static"
@@ -28,6 +27,11 @@ type EntryPoint struct {
 	Conn *route.EntryPoint
 	// Options are the TLS options that connections for HTTPS hosts may get; Conn answers with positions in it.
 	Options []HostOptions
+
+	// claims are the HTTPS hosts in order, conflicts those whose routers disagree.
+	claims, conflicts []*claim
+	// order holds, for each of the four lists, what competition does to its routers.
+	order [sides]order
 }
 
 // HostOptions are the TLS options of HTTPS hosts: one element of the configuration or, where routers disagree on a host,
@@ -44,68 +48,131 @@ const heldRank = 500
 
 // tie is the text that orders routers of equal priority: by providers.precedence, else by the order that every
 // reference of the option lists, then by name.
-func (b *builder) tie(node *Node) string {
-	n := node.Name
-	rank := slices.Index(b.precedence, strings.ToLower(n.Provider))
+func (b *builder) tie(n *Node) string {
+	rank := slices.Index(b.precedence, strings.ToLower(n.Name.Provider))
 	if rank < 0 {
 		rank = len(b.precedence)
 	}
-	if node.Held() {
+	if n.Held() {
 		rank += heldRank
 	}
-	return fmt.Sprintf("%03d %s", rank, n)
+	text := fmt.Sprintf("%03d %s", rank, n.Name)
+	if n.Name.Local != n.written {
+		text += " " + n.written // another router may have the name that a copy gets
+	}
+	return text
 }
 
+func byPrecedence(a, b *Router) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), strings.Compare(a.tie, b.tie))
+}
+
+func byTCPPrecedence(a, b *TCPRouter) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), strings.Compare(a.tie, b.tie))
+}
+
+// turnover are the routers that come to an entry point and leave it.
+type turnover struct {
+	plain, secure move[*Router]
+	tcp, tls      move[*TCPRouter]
+}
+
+type move[R any] struct{ gone, fresh []R }
+
+func (m *move[R]) empty() bool { return len(m.gone) == 0 && len(m.fresh) == 0 }
+
 func (b *builder) buildEntryPoints() {
-	for _, name := range b.tcpNames() {
-		ep := &EntryPoint{Name: name}
-		if b.static != nil {
-			ep.Config = b.static.EntryPoints[name]
+	moves := map[string]*turnover{}
+	at := func(name string) *turnover {
+		if moves[name] == nil {
+			moves[name] = &turnover{}
 		}
-		b.plan.EntryPoints[name] = ep
+		return moves[name]
 	}
-	for _, r := range b.plan.HTTP.Routers {
-		if !r.Routed() {
-			continue
-		}
-		for _, name := range r.EntryPoints {
-			ep := b.plan.EntryPoints[name]
-			if r.TLS != nil {
-				ep.Secure = append(ep.Secure, r)
-			} else {
-				ep.Plain = append(ep.Plain, r)
+	http := func(list []*Router, add func(m *move[*Router], r *Router)) {
+		for _, r := range list {
+			if !r.Routed() {
+				continue
+			}
+			for _, name := range r.EntryPoints {
+				if m := at(name); r.TLS != nil {
+					add(&m.secure, r)
+				} else {
+					add(&m.plain, r)
+				}
 			}
 		}
 	}
-	for _, r := range b.plan.TCP.Routers {
-		if !r.Routed() {
-			continue
-		}
-		for _, name := range r.EntryPoints {
-			ep := b.plan.EntryPoints[name]
-			if r.Config.TLS != nil {
-				ep.TLS = append(ep.TLS, r)
-			} else {
-				ep.TCP = append(ep.TCP, r)
+	tcp := func(list []*TCPRouter, add func(m *move[*TCPRouter], r *TCPRouter)) {
+		for _, r := range list {
+			if !r.Routed() {
+				continue
+			}
+			for _, name := range r.EntryPoints {
+				if m := at(name); r.Config.TLS != nil {
+					add(&m.tls, r)
+				} else {
+					add(&m.tcp, r)
+				}
 			}
 		}
 	}
+	http(members(b.routers.gone), func(m *move[*Router], r *Router) { m.gone = append(m.gone, r) })
+	http(members(b.routers.fresh()), func(m *move[*Router], r *Router) { m.fresh = append(m.fresh, r) })
+	tcp(b.tcpRouters.gone, func(m *move[*TCPRouter], r *TCPRouter) { m.gone = append(m.gone, r) })
+	tcp(b.tcpRouters.fresh(), func(m *move[*TCPRouter], r *TCPRouter) { m.fresh = append(m.fresh, r) })
+
+	b.plan.EntryPoints = map[string]*EntryPoint{}
+	fallback := b.plan.TLS.Options.Get(DefaultOptions)
 	for _, name := range b.tcpNames() {
-		ep := b.plan.EntryPoints[name]
-		var was EntryPoint
-		if p := b.previous.EntryPoints[name]; p != nil {
-			was = *p
+		was, m := b.base.EntryPoints[name], moves[name]
+		if was == nil {
+			was, m = &EntryPoint{Conn: &route.EntryPoint{}}, at(name)
 		}
+		if m == nil && was.Options[0].Options == fallback {
+			b.plan.EntryPoints[name] = was
+			continue
+		}
+		b.plan.EntryPoints[name] = b.entryPoint(name, was, at(name), fallback)
+	}
+}
+
+// entryPoint makes what stands on an entry point from what stood there. was is empty for a new one.
+func (b *builder) entryPoint(name string, was *EntryPoint, m *turnover, fallback *TLSOptions) *EntryPoint {
+	ep := &EntryPoint{Name: name, Config: b.config(name),
+		Plain:      edited(was.Plain, m.plain.gone, m.plain.fresh, byPrecedence),
+		Secure:     edited(was.Secure, m.secure.gone, m.secure.fresh, byPrecedence),
+		TCP:        edited(was.TCP, m.tcp.gone, m.tcp.fresh, byTCPPrecedence),
+		TLS:        edited(was.TLS, m.tls.gone, m.tls.fresh, byTCPPrecedence),
+		PlainTable: was.PlainTable, SecureTable: was.SecureTable,
+	}
+	if ep.PlainTable == nil || !m.plain.empty() {
 		ep.PlainTable = route.CompileHTTP(was.PlainTable, httpEntries(ep.Plain))
-		ep.SecureTable = route.CompileHTTP(was.SecureTable, httpEntries(ep.Secure))
-		b.connections(ep, was.Conn)
 	}
+	if ep.SecureTable == nil || !m.secure.empty() {
+		ep.SecureTable = route.CompileHTTP(was.SecureTable, httpEntries(ep.Secure))
+	}
+	conn := *was.Conn
+	ep.Conn = &conn
+	ep.bindOptions(was, m.secure, fallback)
+	conn.DefaultOptions = ep.optionsAt(0)
+	if !m.tcp.empty() {
+		conn.Plain = compileTCP(was.Conn.Plain, ep.TCP)
+	}
+	if !m.tls.empty() {
+		conn.TLS, conn.Passthrough = compileTCP(was.Conn.TLS, ep.TLS), nil
+		for _, r := range ep.TLS {
+			conn.Passthrough = append(conn.Passthrough, r.Passthrough())
+		}
+	}
+	ep.compete(was, m)
+	return ep
 }
 
 // tcpNames returns the entry points to plan for, sorted. Without a static side these are those that routers name.
 func (b *builder) tcpNames() []string {
 	if b.static != nil {
-		return b.tcpEntryPoints
+		return b.tcp
 	}
 	set := map[string]bool{}
 	for _, r := range b.plan.HTTP.Routers {
@@ -121,11 +188,7 @@ func (b *builder) tcpNames() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// httpEntries sorts routers by precedence, in place, and returns their table entries.
 func httpEntries(routers []*Router) []route.Entry {
-	slices.SortFunc(routers, func(a, b *Router) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), strings.Compare(a.tie, b.tie))
-	})
 	out := make([]route.Entry, len(routers))
 	for i, r := range routers {
 		out[i] = route.Entry{Rule: r.Rule, Priority: r.Priority, Tie: r.tie}
@@ -133,159 +196,14 @@ func httpEntries(routers []*Router) []route.Entry {
 	return out
 }
 
-// tcpEntries is httpEntries for TCP routers.
-func tcpEntries(routers []*TCPRouter) []route.Entry {
-	slices.SortFunc(routers, func(a, b *TCPRouter) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), strings.Compare(a.tie, b.tie))
-	})
-	out := make([]route.Entry, len(routers))
+// compileTCP returns nil for no routers.
+func compileTCP(was *route.TCPTable, routers []*TCPRouter) *route.TCPTable {
+	if len(routers) == 0 {
+		return nil
+	}
+	entries := make([]route.Entry, len(routers))
 	for i, r := range routers {
-		out[i] = route.Entry{Rule: r.Rule, Priority: r.Priority, Tie: r.tie}
+		entries[i] = route.Entry{Rule: r.Rule, Priority: r.Priority, Tie: r.tie}
 	}
-	return out
-}
-
-// claim is the set of routers that name one HTTPS host on an entry point.
-type claim struct {
-	routers []*Router
-	options []*TLSOptions
-	// position is the host's place in EntryPoint.Options.
-	position int
-}
-
-// hostClaims collects which options the HTTPS hosts of an entry point are asked to have.
-func (b *builder) hostClaims(ep *EntryPoint) (hosts []string, claims map[string]*claim) {
-	claims = map[string]*claim{}
-	for _, r := range ep.Secure {
-		names := r.Rule.Hosts()
-		if len(names) == 0 && r.Options != nil && r.Options.Name != DefaultOptions {
-			r.report(diag.Warning, CodeTLSHostless, "the TLS options cannot apply, since the rule names no host: default options are used",
-				"add Host(`...`) to the rule", "tls", "options")
-			r.Options = b.plan.TLS.Options[DefaultOptions]
-		}
-		for _, h := range names {
-			c := claims[h.Name]
-			if c == nil {
-				c = &claim{}
-				claims[h.Name] = c
-				hosts = append(hosts, h.Name)
-			}
-			c.routers = append(c.routers, r)
-			if r.Options != nil && !slices.Contains(c.options, r.Options) {
-				c.options = append(c.options, r.Options)
-			}
-		}
-	}
-	slices.Sort(hosts)
-	return hosts, claims
-}
-
-// bindOptions decides the options of each HTTPS host and fills ep.Options. The first element is for names that no router
-// claims.
-func (b *builder) bindOptions(ep *EntryPoint, hosts []string, claims map[string]*claim) {
-	fallback := b.plan.TLS.Options[DefaultOptions]
-	ep.Options = []HostOptions{hostOptions(fallback)}
-	positions := map[*TLSOptions]int{fallback: 0}
-	for _, host := range hosts {
-		c := claims[host]
-		switch len(c.options) {
-		case 0: // every claimant's options are missing: refuse
-			c.position = len(ep.Options)
-			ep.Options = append(ep.Options, HostOptions{})
-		case 1:
-			at, known := positions[c.options[0]]
-			if !known {
-				at = len(ep.Options)
-				positions[c.options[0]] = at
-				ep.Options = append(ep.Options, hostOptions(c.options[0]))
-			}
-			c.position = at
-		default:
-			c.position = len(ep.Options)
-			ep.Options = append(ep.Options, b.conflict(ep, host, c, fallback))
-		}
-	}
-}
-
-func hostOptions(o *TLSOptions) HostOptions {
-	if o == nil || o.Status == Disabled {
-		return HostOptions{Options: o}
-	}
-	return HostOptions{Options: o, Effective: o.Config}
-}
-
-// conflict reports routers that disagree on a host's options and returns what is used instead.
-func (b *builder) conflict(ep *EntryPoint, host string, c *claim, fallback *TLSOptions) HostOptions {
-	for _, r := range c.routers {
-		if r.Options == nil {
-			continue
-		}
-		r.report(diag.Warning, CodeTLSConflict, fmt.Sprintf("found different TLS options for routers on the same host %s on entry point %s, "+
-			"so using the default TLS options instead, with the strictest client authentication of them", host, ep.Name),
-			"give all routers of the host the same options", "tls", "options")
-	}
-	if fallback.Status == Disabled {
-		return HostOptions{Options: fallback}
-	}
-	var configs []*dynamic.TLSOptions
-	for _, o := range c.options {
-		if o.Status != Disabled {
-			configs = append(configs, o.Config)
-		}
-	}
-	merged, ok := stricter(fallback.Config, configs)
-	if !ok {
-		return HostOptions{}
-	}
-	return HostOptions{Options: fallback, Effective: merged}
-}
-
-// nameClaims warns where an HTTPS router and a TCP router both name a host: the HTTPS one gets its connections.
-func nameClaims(ep *EntryPoint, claims map[string]*claim) {
-	for _, t := range ep.TLS {
-		for _, h := range t.Rule.Hosts() {
-			if c := claims[h.Name]; c != nil && h.Name != "*" {
-				t.report(diag.Warning, CodeNameClaimed, fmt.Sprintf("the name %s is claimed by the HTTPS router %q as well, which gets its connections on entry point %s",
-					h.Name, c.routers[0].Name, ep.Name), "remove the name from one of the two", "rule")
-			}
-		}
-	}
-}
-
-// connections builds what decides about the connections of an entry point.
-func (b *builder) connections(ep *EntryPoint, was *route.EntryPoint) {
-	if was == nil {
-		was = &route.EntryPoint{}
-	}
-	hosts, claims := b.hostClaims(ep)
-	b.bindOptions(ep, hosts, claims)
-	nameClaims(ep, claims)
-	var names []route.HTTPSHost
-	for _, h := range hosts {
-		names = append(names, route.HTTPSHost{Name: strings.TrimSuffix(h, "."), Options: ep.optionsAt(claims[h].position)})
-	}
-	for _, r := range ep.Secure {
-		if len(r.Rule.Hosts()) == 0 {
-			names = append(names, route.HTTPSHost{Name: "*", Options: ep.optionsAt(0)})
-			break
-		}
-	}
-	ep.Conn = &route.EntryPoint{DefaultOptions: ep.optionsAt(0), HTTPS: route.CompileHTTPS(was.HTTPS, names)}
-	if len(ep.TCP) > 0 {
-		ep.Conn.Plain = route.CompileTCP(was.Plain, tcpEntries(ep.TCP))
-	}
-	if len(ep.TLS) > 0 {
-		ep.Conn.TLS = route.CompileTCP(was.TLS, tcpEntries(ep.TLS))
-		for _, r := range ep.TLS {
-			ep.Conn.Passthrough = append(ep.Conn.Passthrough, r.Passthrough())
-		}
-	}
-}
-
-// optionsAt is the position of options as the connection tables hold it.
-func (ep *EntryPoint) optionsAt(position int) int {
-	if ep.Options[position].Effective == nil {
-		return route.RefuseTLS
-	}
-	return position
+	return route.CompileTCP(was, entries)
 }

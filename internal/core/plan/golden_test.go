@@ -113,26 +113,26 @@ func render(p *plan.Plan) string {
 		fmt.Fprintln(&b, f)
 	}
 	var lines []string
-	for n, r := range p.HTTP.Routers {
-		lines = append(lines, fmt.Sprintf("http router %s: %s routed=%v on=%v priority=%d", n, r.Status, r.Routed(), r.EntryPoints, r.Priority))
+	for _, r := range p.HTTP.Routers {
+		lines = append(lines, fmt.Sprintf("http router %s: %s routed=%v on=%v priority=%d", r.Name, status(p, &r.Node), r.Routed(), r.EntryPoints, r.Priority))
 	}
-	for n, s := range p.HTTP.Services {
-		lines = append(lines, fmt.Sprintf("http service %s: %s %s", n, s.Status, s.Type))
+	for _, s := range p.HTTP.Services {
+		lines = append(lines, fmt.Sprintf("http service %s: %s %s", s.Name, status(p, &s.Node), s.Type))
 	}
-	for n, m := range p.HTTP.Middlewares {
-		lines = append(lines, fmt.Sprintf("http middleware %s: %s %s", n, m.Status, m.Type))
+	for _, m := range p.HTTP.Middlewares {
+		lines = append(lines, fmt.Sprintf("http middleware %s: %s %s", m.Name, status(p, &m.Node), m.Type))
 	}
-	for n, r := range p.TCP.Routers {
-		lines = append(lines, fmt.Sprintf("tcp router %s: %s routed=%v on=%v priority=%d", n, r.Status, r.Routed(), r.EntryPoints, r.Priority))
+	for _, r := range p.TCP.Routers {
+		lines = append(lines, fmt.Sprintf("tcp router %s: %s routed=%v on=%v priority=%d", r.Name, status(p, &r.Node), r.Routed(), r.EntryPoints, r.Priority))
 	}
-	for n, s := range p.TCP.Services {
-		lines = append(lines, fmt.Sprintf("tcp service %s: %s %s", n, s.Status, s.Type))
+	for _, s := range p.TCP.Services {
+		lines = append(lines, fmt.Sprintf("tcp service %s: %s %s", s.Name, status(p, &s.Node), s.Type))
 	}
-	for n, r := range p.UDP.Routers {
-		lines = append(lines, fmt.Sprintf("udp router %s: %s on=%v", n, r.Status, r.EntryPoints))
+	for _, r := range p.UDP.Routers {
+		lines = append(lines, fmt.Sprintf("udp router %s: %s on=%v", r.Name, status(p, &r.Node), r.EntryPoints))
 	}
-	for n, s := range p.UDP.Services {
-		lines = append(lines, fmt.Sprintf("udp service %s: %s %s", n, s.Status, s.Type))
+	for _, s := range p.UDP.Services {
+		lines = append(lines, fmt.Sprintf("udp service %s: %s %s", s.Name, status(p, &s.Node), s.Type))
 	}
 	for name, ep := range p.UDP.EntryPoints {
 		var order []string
@@ -141,9 +141,9 @@ func render(p *plan.Plan) string {
 		}
 		lines = append(lines, fmt.Sprintf("udp entry point %s: %s", name, strings.Join(order, " ")))
 	}
-	for n, o := range p.TLS.Options {
-		if n != plan.DefaultOptions {
-			lines = append(lines, fmt.Sprintf("tls options %s: %s", n, o.Status))
+	for _, o := range p.TLS.Options {
+		if o.Name != plan.DefaultOptions {
+			lines = append(lines, fmt.Sprintf("tls options %s: %s", o.Name, status(p, &o.Node)))
 		}
 	}
 	for name, ep := range p.EntryPoints {
@@ -166,4 +166,9 @@ func render(p *plan.Plan) string {
 		}
 	}
 	return b.String()
+}
+
+func status(p *plan.Plan, n *plan.Node) plan.Status {
+	s, _ := p.About(n)
+	return s
 }

@@ -12,11 +12,18 @@ type Identity struct {
 	Serial uint64
 }
 
-// identify returns the identity of the previous element of the same name if content and dependencies are equal, else a
-// new one. was is nil where there was none.
-func (b *builder) identify(was *Identity, equal bool) *Identity {
-	if was != nil && equal {
-		return was
+// identified is an element that has an identity; nil ones have none.
+type identified interface {
+	comparable
+	identity() *Identity
+}
+
+// identify returns the identity of was, the element of the same name in the previous plan, if content and dependencies are
+// equal, else a new one.
+func identify[E identified](b *builder, was E, equal bool) *Identity {
+	var none E
+	if was != none && equal {
+		return was.identity()
 	}
 	b.serial++
 	return &Identity{Serial: b.serial}

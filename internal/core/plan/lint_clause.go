@@ -16,6 +16,8 @@ type clause struct {
 	whole bool
 	// rest are the other matchers, in a fixed order and as text; two equal texts mean the same.
 	rest string
+	// sampleHost and samplePath are a request for which the clause holds, where its rest does too.
+	sampleHost, samplePath string
 }
 
 // anyName stands for every host that is not empty.
@@ -33,6 +35,9 @@ func clausesOf(r *rule.Rule) []clause {
 	out, ok := alternatives(r.Root, false, r.Syntax.String())
 	if !ok {
 		return nil
+	}
+	for i := range out {
+		out[i].sampleHost, out[i].samplePath = out[i].sample()
 	}
 	return out
 }
@@ -224,8 +229,8 @@ func (c cover) find(k clause) int {
 	return best
 }
 
-// witness returns a host and path for which k holds, where its rest does too.
-func (k clause) witness() (host, path string) {
+// sample makes a host and path for which k holds, where its rest does too.
+func (k clause) sample() (host, path string) {
 	host, path = k.host, k.path
 	switch {
 	case host == "" || host == anyName:
@@ -237,4 +242,21 @@ func (k clause) witness() (host, path string) {
 		path = "/"
 	}
 	return host, path
+}
+
+// holdsFor reports whether k holds for a host (not empty) and path, where its rest does too.
+func (k *clause) holdsFor(host, path string) bool {
+	switch {
+	case k.host == "" || k.host == anyName:
+	case strings.HasPrefix(k.host, "*."):
+		if dot := strings.IndexByte(host, '.'); dot <= 0 || host[dot:] != k.host[1:] {
+			return false
+		}
+	case host != k.host:
+		return false
+	}
+	if k.whole {
+		return path == k.path
+	}
+	return strings.HasPrefix(path, k.path)
 }

@@ -46,7 +46,8 @@ func TestShadowsAreTrue(t *testing.T) {
 		p := plan.Build(nil, nil, []dynamic.Snapshot{{Provider: "file", Fragments: []*dynamic.Fragment{{Name: "f", Config: config}}}})
 		ep := p.EntryPoints["web"]
 		for i, r := range ep.Plain {
-			said := slices.ContainsFunc(r.Findings, func(f diag.Finding) bool {
+			_, findings := p.About(&r.Node)
+			said := slices.ContainsFunc(findings, func(f diag.Finding) bool {
 				return f.Severity == diag.Warning && (f.Code == plan.CodeShadowed || f.Code == plan.CodeTie)
 			})
 			if !said {
@@ -58,7 +59,7 @@ func TestShadowsAreTrue(t *testing.T) {
 					for _, method := range []string{"GET", "PUT", "POST"} {
 						at, ok := ep.PlainTable.Lookup(&route.Request{Host: []byte(host), Path: []byte(path), Method: []byte(method)})
 						if ok && at == i {
-							t.Fatalf("%s is said to be shadowed and gets %s %s%s\n%v", r.Name, method, host, path, r.Findings)
+							t.Fatalf("%s is said to be shadowed and gets %s %s%s\n%v", r.Name, method, host, path, findings)
 						}
 					}
 				}

@@ -29,17 +29,82 @@ func (m *Middleware) identity() *Identity {
 	return m.Identity
 }
 
-// middleware returns the node of name, built on first use; nil when it does not exist. path holds the chains that are
-// being built, to find cycles.
-func (b *builder) middleware(name Name, path []Name) *Middleware {
-	if m, ok := b.plan.HTTP.Middlewares[name]; ok {
+// buildServices builds middlewares and services, which may refer to each other: the one for error pages asks a service, and
+// middlewares may stand before a service.
+func (b *builder) buildServices() {
+	replace(b, b.middlewares.gone)
+	replace(b, b.services.gone)
+	for again := true; again; {
+		m, s := len(b.middlewares.gone), len(b.services.gone)
+		again = b.middlewares.dropIf(b.staleMiddleware)
+		replace(b, b.middlewares.gone[m:])
+		again = b.services.dropIf(b.staleService) || again
+		replace(b, b.services.gone[s:])
+	}
+	var from []vertex
+	for _, at := range b.middlewares.todo {
+		from = append(from, vertex{b.middlewares.kind, b.middlewares.entries[at].Name})
+	}
+	for _, at := range b.services.todo {
+		if e := b.services.entries[at]; len(e.config.Middlewares) > 0 || len(serviceRefs(e.config)) > 0 {
+			from = append(from, vertex{b.services.kind, e.Name})
+		}
+	}
+	b.loops = findLoops(from, b.refersTo)
+	for _, at := range b.middlewares.todo {
+		b.middleware(at)
+	}
+	for _, at := range b.services.todo {
+		b.service(at)
+	}
+	b.plan.HTTP.Middlewares, b.plan.HTTP.Services = b.middlewares.nodes, b.services.nodes
+}
+
+// refersTo returns the middlewares and services that one of them names, as far as they exist.
+func (b *builder) refersTo(v vertex) (out []vertex) {
+	middlewares := func(refs []string) {
+		for _, ref := range refs {
+			if name := Resolve(ref, v.name.Provider); ref != "" {
+				out = append(out, vertex{b.middlewares.kind, name})
+			}
+		}
+	}
+	services := func(refs ...string) {
+		for _, ref := range refs {
+			if name := Resolve(ref, v.name.Provider); ref != "" {
+				out = append(out, vertex{b.services.kind, name})
+			}
+		}
+	}
+	if v.kind == b.middlewares.kind {
+		if at, ok := b.middlewares.find(v.name); ok {
+			c := b.middlewares.entries[at].config
+			if c.Chain != nil {
+				middlewares(c.Chain.Middlewares)
+			}
+			if c.Errors != nil {
+				services(c.Errors.Service)
+			}
+		}
+	} else if at, ok := b.services.find(v.name); ok {
+		c := b.services.entries[at].config
+		services(serviceRefs(c)...)
+		middlewares(c.Middlewares)
+	}
+	return out
+}
+
+func (b *builder) staleMiddleware(m *Middleware) bool {
+	return m.unsettled || lost(&b.replaced, m.Chain...) || lost(&b.replaced, m.Service)
+}
+
+// middleware returns the node at a place, built on first use.
+func (b *builder) middleware(at int) *Middleware {
+	if m := b.middlewares.nodes[at]; m != nil {
 		return m
 	}
-	e, ok := b.middlewares[name]
-	if !ok {
-		return nil
-	}
-	m := &Middleware{Node: e.Node, Config: e.config}
+	e := b.middlewares.entries[at]
+	m := &Middleware{Node: e.start(), Config: e.config}
 	kinds := e.config.Kinds()
 	switch len(kinds) {
 	case 1:
@@ -53,73 +118,52 @@ func (b *builder) middleware(name Name, path []Name) *Middleware {
 			"give each its own name and put them into a chain")
 	}
 	if c := e.config.Chain; c != nil && m.Type == "chain" {
-		m.Chain = b.references(&m.Node, c.Middlewares, append(path, name), "chain.middlewares")
+		m.Chain = b.references(&m.Node, c.Middlewares, "chain.middlewares")
 	}
-	// Registered before the service is resolved: an errors middleware may stand on the service that it asks.
-	b.plan.HTTP.Middlewares[name] = m
 	if c := e.config.Errors; c != nil && m.Type == "errors" {
-		m.Service = b.serviceReference(&m.Node, c.Service, nil, "errors", "service")
+		m.Service = b.serviceReference(&m.Node, c.Service, "errors", "service")
 	}
-	was := b.previous.HTTP.Middlewares[name]
-	if was == nil {
-		m.Identity = b.identify(nil, false)
-	} else {
-		m.Identity = b.identify(was.Identity, was.Status == m.Status && sameConfig(was.Config, m.Config) &&
-			sameNodes(was.Chain, m.Chain) && was.Service.identity() == m.Service.identity())
-	}
+	was := b.previous.HTTP.Middlewares.Get(e.Name)
+	m.Identity = identify(b, was, was != nil && was.Status == m.Status && sameConfig(was.Config, m.Config) &&
+		sameNodes(was.Chain, m.Chain) && was.Service.identity() == m.Service.identity())
+	b.middlewares.nodes[at] = m
 	return m
 }
 
 // references resolves a list of middleware names on behalf of n. What is missing, broken or circular disables n.
-func (b *builder) references(n *Node, refs []string, path []Name, field string) []*Middleware {
+func (b *builder) references(n *Node, refs []string, field string) []*Middleware {
 	var out []*Middleware
-	at := strings.Split(field, ".")
+	path := strings.Split(field, ".")
 	for _, ref := range refs {
 		name := Resolve(ref, n.Name.Provider)
-		if i := indexOf(path, name); i >= 0 {
-			n.report(diag.Error, CodeCycle, fmt.Sprintf("the middleware %q refers to itself: %s", name, cycle(path[i:], name)), "", at...)
-			continue
-		}
-		m := b.middleware(name, path)
+		at, exists := b.middlewares.find(name)
 		switch {
 		case ref == "":
-			n.report(diag.Error, CodeMissing, "the list has an empty entry", "remove the extra comma", at...)
-		case m == nil:
-			message, hint := missing("middleware", name, b.middlewares)
-			n.report(diag.Error, CodeMissing, message, hint, at...)
-		case m.Status == Disabled:
-			n.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the middleware %q is disabled: %s", name, firstReason(&m.Node)), "", at...)
-			out = append(out, m)
-		default:
-			out = append(out, m)
+			n.report(diag.Error, CodeMissing, "the list has an empty entry", "remove the extra comma", path...)
+			continue
+		case !exists:
+			message, hint := missing(b, n, "middleware", name, &b.middlewares)
+			n.report(diag.Error, CodeMissing, message, hint, path...)
+			continue
+		case b.circular(n, vertex{b.middlewares.kind, name}, path...):
+			continue
 		}
+		m := b.middleware(at)
+		if m.Status == Disabled {
+			n.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the middleware %q is disabled: %s", name, firstReason(&m.Node)), "", path...)
+		}
+		out = append(out, m)
 	}
 	return out
 }
 
-// firstReason returns the first error of a disabled element.
-func firstReason(n *Node) string {
-	for _, f := range n.Findings {
-		if f.Severity == diag.Error {
-			return f.Message
-		}
+// circular reports a reference that leads back to n.
+func (b *builder) circular(n *Node, to vertex, field ...string) bool {
+	from := vertex{n.Kind, n.Name}
+	if !b.loops.leadsBack(from, to) {
+		return false
 	}
-	return "unknown reason"
-}
-
-func indexOf(path []Name, name Name) int {
-	for i, p := range path {
-		if p == name {
-			return i
-		}
-	}
-	return -1
-}
-
-func cycle(path []Name, back Name) string {
-	var s strings.Builder
-	for _, p := range path {
-		s.WriteString(p.String() + " -> ")
-	}
-	return s.String() + back.String()
+	n.unsettled = true
+	n.report(diag.Error, CodeCycle, b.loops.way(from, to), "", field...)
+	return true
 }

@@ -54,12 +54,20 @@ type Node struct {
 	// Kind is the plural word of the configuration, such as http.routers.
 	Kind   string
 	Status Status
-	// Findings are the remarks on this element, those of decoding included.
+	// Findings are the remarks on this element by itself and what it refers to, those of decoding included. What follows from
+	// the elements around it (that nobody uses it, that another router takes its requests) is added by Plan.About.
 	Findings diag.List
 
 	source *dynamic.Fragment
 	// written is the name under which the element stands in its fragment; Name.Local may differ for split routers.
 	written string
+	// inherited is how many of Findings decoding made.
+	inherited int
+	// beside are findings on other definitions of the name, which have no effect.
+	beside diag.List
+	// unsettled nodes are built anew in every plan: a name leads nowhere, so that the words of a finding depend on all names
+	// there are, or it leads back.
+	unsettled bool
 }
 
 func (n *Node) node() *Node { return n }
@@ -85,21 +93,21 @@ func (n *Node) Place(field ...string) diag.Place {
 	return n.source.Where.Locate(append(path, field...)...)
 }
 
-// Reasons returns the messages of errors and warnings, as the API lists them.
-func (n *Node) Reasons() []string {
-	var out []string
-	for _, f := range n.Findings {
-		if f.Severity > diag.Info {
-			out = append(out, f.Message)
-		}
-	}
-	return out
+// finding makes a finding about a field (none: the element itself).
+func (n *Node) finding(severity diag.Severity, code, message, hint string, field ...string) diag.Finding {
+	return diag.Finding{Place: n.Place(field...), Severity: severity, Key: keyOf(n.Key(), field), Code: code, Message: message, Hint: hint}
 }
 
-// report adds a finding about a field (none: the element itself) and lowers the status to fit its severity.
+// lint adds a finding and leaves the status alone: the element works as written. What is away is not remarked on.
+func (n *Node) lint(severity diag.Severity, code, message, hint string, field ...string) {
+	if !n.Held() {
+		n.Findings.Add(n.finding(severity, code, message, hint, field...))
+	}
+}
+
+// report adds a finding and lowers the status to fit its severity.
 func (n *Node) report(severity diag.Severity, code, message, hint string, field ...string) {
-	n.Findings.Add(diag.Finding{Place: n.Place(field...), Severity: severity, Key: keyOf(n.Key(), field), Code: code,
-		Message: message, Hint: hint})
+	n.Findings.Add(n.finding(severity, code, message, hint, field...))
 	switch {
 	case severity == diag.Error:
 		n.Status = Disabled

@@ -39,6 +39,8 @@ type Router struct {
 	// Identity changes with everything that decides what the router does with a request it has got.
 	Identity *Identity
 
+	// asked are the options that were named, where Options are the default ones instead.
+	asked  *TLSOptions
 	parsed *parsed
 	tie    string
 }
@@ -46,43 +48,71 @@ type Router struct {
 // Routed reports whether the router takes part in routing. A disabled router that is routed refuses its requests.
 func (r *Router) Routed() bool { return r.Rule != nil && len(r.EntryPoints) > 0 }
 
-func (b *builder) buildRouters() {
-	for _, name := range b.routers.names() {
-		b.router(b.routers[name])
+func (r *Router) identity() *Identity {
+	if r == nil {
+		return nil
 	}
+	return r.Identity
+}
+
+// family is what becomes of one router of the configuration: itself, and copies for entry points that add something.
+type family struct{ nodes []*Router }
+
+func (b *builder) buildRouters() {
+	d := &b.routers
+	d.dropIf(b.staleFamily)
+	for _, at := range d.todo {
+		d.nodes[at] = b.router(d.entries[at])
+	}
+	b.plan.HTTP.Routers = edited(b.base.HTTP.Routers, members(d.gone), members(d.fresh()), compareElements)
+}
+
+func members(list []*family) (out []*Router) {
+	for _, f := range list {
+		out = append(out, f.nodes...)
+	}
+	return out
+}
+
+func (b *builder) staleFamily(f *family) bool {
+	return slices.ContainsFunc(f.nodes, func(r *Router) bool {
+		return r.unsettled || lost(&b.replaced, r.Service) || lost(&b.replaced, r.Middlewares...) || lost(&b.replaced, r.Options, r.asked)
+	})
 }
 
 // router builds the node or, for a split router, the nodes of one entry.
-func (b *builder) router(e *entry[dynamic.Router]) {
-	base := &Router{Node: e.Node, Config: e.config, Redirection: e.Name.Provider == Internal && b.redirections[e.Name.Local]}
-	base.EntryPoints = b.entryPoints(&base.Node, e.config.EntryPoints, b.defaults, b.tcpEntryPoints)
-	var plain []string
-	for _, ep := range base.EntryPoints {
-		if b.models[ep] == nil {
-			plain = append(plain, ep)
-		}
-	}
+func (b *builder) router(e *entry[dynamic.Router]) *family {
+	base := &Router{Node: e.start(), Config: e.config, Redirection: e.Name.Provider == Internal && b.redirections[e.Name.Local]}
+	base.EntryPoints = b.entryPoints(&base.Node, e.config.EntryPoints, b.defaults, b.tcp)
 	if len(base.EntryPoints) <= 1 {
 		var model *model
 		if len(base.EntryPoints) == 1 {
 			model = b.models[base.EntryPoints[0]]
 		}
 		b.finish(base, model)
-		return
+		return &family{[]*Router{base}}
 	}
+	f := &family{}
+	var plain []string
 	for _, ep := range base.EntryPoints {
-		if m := b.models[ep]; m != nil {
-			split := *base
-			split.Name.Local = ep + "-" + base.Name.Local
-			split.EntryPoints = []string{ep}
-			split.Findings = slices.Clone(base.Findings)
-			b.finish(&split, m)
+		m := b.models[ep]
+		if m == nil {
+			plain = append(plain, ep)
+			continue
 		}
+		split := *base
+		split.Name.Local = ep + "-" + base.Name.Local
+		split.EntryPoints = []string{ep}
+		split.Findings = slices.Clone(base.Findings)
+		b.finish(&split, m)
+		f.nodes = append(f.nodes, &split)
 	}
 	if len(plain) > 0 {
 		base.EntryPoints = plain
 		b.finish(base, nil)
+		f.nodes = append(f.nodes, base)
 	}
+	return f
 }
 
 // entryPoints checks a router's list against those that exist for its kind; an empty list stands for defaults. Unknown ones
@@ -126,7 +156,7 @@ func (b *builder) entryPointHint(ref string, exist []string) string {
 
 // finish resolves everything but the entry points, and registers the node.
 func (b *builder) finish(r *Router, m *model) {
-	was := b.previous.HTTP.Routers[r.Name]
+	was := b.previous.HTTP.Routers.counterpart(&r.Node)
 	c := r.Config
 	r.tie = b.tie(&r.Node)
 	syntax := c.RuleSyntax
@@ -152,10 +182,9 @@ func (b *builder) finish(r *Router, m *model) {
 	if m != nil {
 		middlewares = m.middlewares
 	}
-	r.Middlewares = b.references(&r.Node, append(slices.Clip(middlewares), c.Middlewares...), nil, "middlewares")
-	switch {
-	case c.Service != "" || r.Status != Disabled:
-		r.Service = b.serviceReference(&r.Node, c.Service, nil, "service")
+	r.Middlewares = b.references(&r.Node, append(slices.Clip(middlewares), c.Middlewares...), "middlewares")
+	if c.Service != "" || r.Status != Disabled {
+		r.Service = b.serviceReference(&r.Node, c.Service, "service")
 	}
 	r.TLS = c.TLS
 	if m != nil {
@@ -168,16 +197,17 @@ func (b *builder) finish(r *Router, m *model) {
 	}
 	if r.TLS != nil {
 		r.Options = b.routerOptions(&r.Node, r.TLS.Options)
+		if r.Routed() && r.Options != nil && r.Options.Name != DefaultOptions && len(r.parsed.hosts) == 0 {
+			r.report(diag.Warning, CodeTLSHostless, "the TLS options cannot apply, since the rule names no host: default options are used",
+				"add Host(`...`) to the rule", "tls", "options")
+			r.asked, r.Options = r.Options, b.plan.TLS.Options.Get(DefaultOptions)
+		}
 		b.resolver(&r.Node, r.TLS.CertResolver)
 	}
-	if was == nil {
-		r.Identity = b.identify(nil, false)
-	} else {
-		r.Identity = b.identify(was.Identity, was.Status == r.Status && sameConfig(was.Config, c) &&
-			sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity() &&
-			was.Redirection == r.Redirection && slices.Equal(was.EntryPoints, r.EntryPoints))
-	}
-	b.plan.HTTP.Routers[r.Name] = r
+	r.Identity = identify(b, was, was != nil && was.Status == r.Status && sameConfig(was.Config, c) &&
+		sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity() &&
+		was.Redirection == r.Redirection && slices.Equal(was.EntryPoints, r.EntryPoints))
+	b.lintRouter(r)
 }
 
 // parsed is a rule with the problems that reading it gave. It is kept from plan to plan, since reading rules is most of
@@ -187,7 +217,8 @@ type parsed struct {
 	syntax   rule.Syntax
 	rule     *rule.Rule
 	problems []rule.Problem
-	// clauses are the alternatives of the rule, for the lints.
+	// hosts are the names that the rule speaks for. clauses are its alternatives, for the lints.
+	hosts   []string
 	clauses []clause
 }
 
@@ -197,11 +228,14 @@ func (p *parsed) of(text string, syntax rule.Syntax, layer rule.Layer) *parsed {
 		return p
 	}
 	r, problems := rule.Parse(text, syntax, layer)
-	if r != nil {
-		problems = append(problems, rule.Lint(r)...)
-		return &parsed{text, syntax, r, problems, clausesOf(r)}
+	if r == nil {
+		return &parsed{text: text, syntax: syntax, problems: problems}
 	}
-	return &parsed{text, syntax, nil, problems, nil}
+	p = &parsed{text: text, syntax: syntax, rule: r, problems: append(problems, rule.Lint(r)...), clauses: clausesOf(r)}
+	for _, h := range r.Hosts() {
+		p.hosts = append(p.hosts, h.Name)
+	}
+	return p
 }
 
 func (p *parsed) report(n *Node) {
@@ -236,10 +270,10 @@ func (b *builder) priority(n *Node, configured int, r *rule.Rule) int {
 // routerOptions resolves the TLS options of a router; nil when they do not exist.
 func (b *builder) routerOptions(n *Node, ref string) *TLSOptions {
 	name := optionsName(ref, n.Name.Provider)
-	o := b.plan.TLS.Options[name]
+	o := b.plan.TLS.Options.Get(name)
 	switch {
 	case o == nil:
-		message, hint := missing("TLS options", name, b.tlsOptions)
+		message, hint := missing(b, n, "TLS options", name, &b.tlsOptions)
 		n.report(diag.Error, CodeMissing, message, hint, "tls", "options")
 	case o.Status == Disabled:
 		n.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the TLS options %q are disabled: %s", name.Local, firstReason(&o.Node)), "", "tls", "options")

@@ -24,6 +24,8 @@ type Service struct {
 	Transport *Transport
 	// Identity changes with the content and that of everything below.
 	Identity *Identity
+
+	inward []inward
 }
 
 func (s *Service) identity() *Identity {
@@ -55,109 +57,129 @@ const TypeInternal = "internal"
 var DefaultTransport = Name{dynamic.DefaultName, Internal}
 
 func (b *builder) buildTransports() {
-	for _, name := range b.transports.names() {
-		e := b.transports[name]
-		t := &Transport{Node: e.Node, Config: e.config}
+	for _, at := range b.transports.todo {
+		e := b.transports.entries[at]
+		t := &Transport{Node: e.start(), Config: e.config}
 		if e.config.Spiffe != nil {
 			t.report(diag.Error, CodeNotSupported, "SPIFFE identities are not supported yet", "", "spiffe")
 		}
-		was := b.previous.HTTP.Transports[name]
-		if was == nil {
-			t.Identity = b.identify(nil, false)
-		} else {
-			t.Identity = b.identify(was.Identity, was.Status == t.Status && sameConfig(was.Config, t.Config))
-		}
-		b.plan.HTTP.Transports[name] = t
+		was := b.previous.HTTP.Transports.Get(e.Name)
+		t.Identity = identify(b, was, was != nil && was.Status == t.Status && sameConfig(was.Config, t.Config))
+		b.transports.nodes[at] = t
 	}
+	b.plan.HTTP.Transports = b.transports.nodes
+	replace(b, b.transports.gone)
 }
 
-// service returns the node of name, built on first use; nil when it does not exist. path holds the services being built.
-func (b *builder) service(name Name, path []Name) *Service {
-	if s, ok := b.plan.HTTP.Services[name]; ok {
+// serviceRefs returns the names of the services below one.
+func serviceRefs(c *dynamic.Service) (out []string) {
+	children := func(list []*dynamic.WeightedChild) {
+		for _, c := range list {
+			out = append(out, c.Name)
+		}
+	}
+	if c.Weighted != nil {
+		children(c.Weighted.Services)
+	}
+	if c.HighestRandomWeight != nil {
+		children(c.HighestRandomWeight.Services)
+	}
+	if c.Mirroring != nil {
+		out = append(out, c.Mirroring.Service)
+		for _, m := range c.Mirroring.Mirrors {
+			out = append(out, m.Name)
+		}
+	}
+	if c.Failover != nil {
+		out = append(out, c.Failover.Service, c.Failover.Fallback)
+	}
+	return out
+}
+
+func (b *builder) staleService(s *Service) bool {
+	return s.unsettled || lost(&b.replaced, s.Transport) || lost(&b.replaced, s.Children...) || lost(&b.replaced, s.Middlewares...)
+}
+
+// service returns the node at a place, built on first use.
+func (b *builder) service(at int) *Service {
+	if s := b.services.nodes[at]; s != nil {
 		return s
 	}
-	e, ok := b.services[name]
-	if !ok {
-		return nil
-	}
-	s := &Service{Node: e.Node, Config: e.config}
+	e := b.services.entries[at]
+	s := &Service{Node: e.start(), Config: e.config}
 	kinds := e.config.Kinds()
 	switch {
-	case isInternalService(name):
+	case isInternalService(e.Name):
 		s.Type = TypeInternal
 	case len(kinds) == 1:
 		s.Type = kinds[0]
 	case len(kinds) == 0:
 		if s.Status != Disabled {
-			s.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", name),
+			s.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", e.Name),
 				"give it a loadBalancer with servers")
 		}
 	default:
 		s.report(diag.Error, CodeSeveralKinds, "cannot create service: multi-types service not supported: "+strings.Join(kinds, ", "),
 			"consider declaring two different pieces of service instead")
 	}
-	path = append(path, name)
 	switch s.Type {
 	case "loadBalancer":
 		b.loadBalancer(s, e.config.LoadBalancer)
+		s.inward = b.inwards(s)
 	case "weighted":
-		b.weighted(s, e.config.Weighted.Services, path)
+		b.weighted(s, e.config.Weighted.Services)
 	case "highestRandomWeight":
-		b.weighted(s, e.config.HighestRandomWeight.Services, path)
+		b.weighted(s, e.config.HighestRandomWeight.Services)
 	case "mirroring":
 		m := e.config.Mirroring
-		s.Children = append(s.Children, b.serviceReference(&s.Node, m.Service, path, "mirroring", "service"))
+		s.Children = append(s.Children, b.serviceReference(&s.Node, m.Service, "mirroring", "service"))
 		for i, mirror := range m.Mirrors {
-			at := []string{"mirroring", "mirrors", strconv.Itoa(i)}
+			path := []string{"mirroring", "mirrors", strconv.Itoa(i)}
 			if mirror.Percent < 0 || mirror.Percent > 100 {
-				s.report(diag.Error, CodeBadValue, fmt.Sprintf("percent must be between 0 and 100, got %d", mirror.Percent), "", append(at, "percent")...)
+				s.report(diag.Error, CodeBadValue, fmt.Sprintf("percent must be between 0 and 100, got %d", mirror.Percent), "", append(path, "percent")...)
 			}
-			s.Children = append(s.Children, b.serviceReference(&s.Node, mirror.Name, path, append(at, "name")...))
+			s.Children = append(s.Children, b.serviceReference(&s.Node, mirror.Name, append(path, "name")...))
 		}
 	case "failover":
 		f := e.config.Failover
-		s.Children = append(s.Children, b.serviceReference(&s.Node, f.Service, path, "failover", "service"),
-			b.serviceReference(&s.Node, f.Fallback, path, "failover", "fallback"))
+		s.Children = append(s.Children, b.serviceReference(&s.Node, f.Service, "failover", "service"),
+			b.serviceReference(&s.Node, f.Fallback, "failover", "fallback"))
 	}
 	b.checkHealth(s)
-	b.plan.HTTP.Services[name] = s
-	s.Middlewares = b.references(&s.Node, e.config.Middlewares, nil, "middlewares")
-	was := b.previous.HTTP.Services[name]
-	if was == nil {
-		s.Identity = b.identify(nil, false)
-	} else {
-		s.Identity = b.identify(was.Identity, was.Status == s.Status && sameConfig(was.Config, s.Config) &&
-			sameNodes(was.Children, s.Children) && sameNodes(was.Middlewares, s.Middlewares) &&
-			was.Transport.identity() == s.Transport.identity())
-	}
+	s.Middlewares = b.references(&s.Node, e.config.Middlewares, "middlewares")
+	was := b.previous.HTTP.Services.Get(e.Name)
+	s.Identity = identify(b, was, was != nil && was.Status == s.Status && sameConfig(was.Config, s.Config) &&
+		sameNodes(was.Children, s.Children) && sameNodes(was.Middlewares, s.Middlewares) && was.Transport.identity() == s.Transport.identity())
+	b.services.nodes[at] = s
 	return s
 }
 
 // serviceReference resolves the name of a service on behalf of n; nil when it does not exist.
-func (b *builder) serviceReference(n *Node, ref string, path []Name, field ...string) *Service {
+func (b *builder) serviceReference(n *Node, ref string, field ...string) *Service {
 	if ref == "" {
 		n.report(diag.Error, CodeNoService, "no service is named", "", field...)
 		return nil
 	}
 	name := Resolve(ref, n.Name.Provider)
-	if i := indexOf(path, name); i >= 0 {
-		n.report(diag.Error, CodeCycle, fmt.Sprintf("the service %q refers to itself: %s", name, cycle(path[i:], name)), "", field...)
+	at, exists := b.services.find(name)
+	switch {
+	case !exists:
+		message, hint := missing(b, n, "service", name, &b.services)
+		n.report(diag.Error, CodeMissing, message, hint, field...)
+		return nil
+	case b.circular(n, vertex{b.services.kind, name}, field...):
 		return nil
 	}
-	s := b.service(name, path)
-	switch {
-	case s == nil:
-		message, hint := missing("service", name, b.services)
-		n.report(diag.Error, CodeMissing, message, hint, field...)
-	case s.Status == Disabled:
+	s := b.service(at)
+	if s.Status == Disabled {
 		n.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the service %q is disabled: %s", name, firstReason(&s.Node)), "", field...)
 	}
 	return s
 }
 
-func (b *builder) weighted(s *Service, children []*dynamic.WeightedChild, path []Name) {
+func (b *builder) weighted(s *Service, children []*dynamic.WeightedChild) {
 	for i, c := range children {
-		s.Children = append(s.Children, b.serviceReference(&s.Node, c.Name, path, s.Type, "services", strconv.Itoa(i), "name"))
+		s.Children = append(s.Children, b.serviceReference(&s.Node, c.Name, s.Type, "services", strconv.Itoa(i), "name"))
 	}
 	if len(children) == 0 {
 		s.report(diag.Warning, CodeNoServers, "the service has no services below it: every request gets 503", "", s.Type)
@@ -169,10 +191,10 @@ func (b *builder) loadBalancer(s *Service, lb *dynamic.LoadBalancer) {
 	if lb.ServersTransport != "" {
 		name = Resolve(lb.ServersTransport, s.Name.Provider)
 	}
-	s.Transport = b.plan.HTTP.Transports[name]
+	s.Transport = b.plan.HTTP.Transports.Get(name)
 	switch {
 	case s.Transport == nil && name != DefaultTransport:
-		message, hint := missing("serversTransport", name, b.transports)
+		message, hint := missing(b, &s.Node, "serversTransport", name, &b.transports)
 		s.report(diag.Error, CodeMissing, message, hint, "loadBalancer", "serversTransport")
 	case s.Transport != nil && s.Transport.Status == Disabled:
 		s.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the serversTransport %q is disabled: %s", name,

@@ -37,47 +37,59 @@ func (r *TCPRouter) Routed() bool { return r.Rule != nil && len(r.EntryPoints) >
 // Passthrough reports whether TLS goes to the server undecrypted.
 func (r *TCPRouter) Passthrough() bool { return r.Config.TLS != nil && r.Config.TLS.Passthrough }
 
-func (b *builder) buildTCPRouters() {
-	for _, name := range b.tcpRouters.names() {
-		e := b.tcpRouters[name]
-		c := e.config
-		r := &TCPRouter{Node: e.Node, Config: c, tie: b.tie(&e.Node)}
-		was := b.previous.TCP.Routers[name]
-		if was != nil {
-			r.parsed = was.parsed
-		}
-		r.EntryPoints = b.entryPoints(&r.Node, c.EntryPoints, b.defaults, b.tcpEntryPoints)
-		syntax := c.RuleSyntax
-		if syntax == "" {
-			syntax = b.defaultSyntax
-		} else {
-			r.report(diag.Info, CodeDeprecated, "ruleSyntax is deprecated", "write the rule in the v3 syntax", "ruleSyntax")
-		}
-		r.parsed = r.parsed.of(c.Rule, rule.SyntaxOf(syntax), rule.TCP)
-		r.Rule = r.parsed.rule
-		r.parsed.report(&r.Node)
-		r.Priority = b.priority(&r.Node, c.Priority, r.Rule)
-		if c.TLS == nil && r.Rule != nil {
-			needsTLS(r)
-		}
-		r.Middlewares = b.tcpReferences(&r.Node, c.Middlewares)
-		if c.Service != "" || r.Status != Disabled {
-			r.Service = b.tcpServiceReference(&r.Node, c.Service, nil, "service")
-		}
-		if c.TLS != nil && !c.TLS.Passthrough {
-			r.Options = b.routerOptions(&r.Node, c.TLS.Options)
-		}
-		if c.TLS != nil {
-			b.resolver(&r.Node, c.TLS.CertResolver)
-		}
-		if was == nil {
-			r.Identity = b.identify(nil, false)
-		} else {
-			r.Identity = b.identify(was.Identity, was.Status == r.Status && sameConfig(was.Config, c) &&
-				sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity())
-		}
-		b.plan.TCP.Routers[name] = r
+func (r *TCPRouter) identity() *Identity {
+	if r == nil {
+		return nil
 	}
+	return r.Identity
+}
+
+func (b *builder) buildTCPRouters() {
+	d := &b.tcpRouters
+	d.dropIf(func(r *TCPRouter) bool {
+		return r.unsettled || lost(&b.replaced, r.Service) || lost(&b.replaced, r.Middlewares...) || lost(&b.replaced, r.Options)
+	})
+	for _, at := range d.todo {
+		d.nodes[at] = b.tcpRouter(d.entries[at])
+	}
+	b.plan.TCP.Routers = d.nodes
+}
+
+func (b *builder) tcpRouter(e *entry[dynamic.TCPRouter]) *TCPRouter {
+	c := e.config
+	r := &TCPRouter{Node: e.start(), Config: c}
+	r.tie = b.tie(&r.Node)
+	was := b.previous.TCP.Routers.Get(e.Name)
+	if was != nil {
+		r.parsed = was.parsed
+	}
+	r.EntryPoints = b.entryPoints(&r.Node, c.EntryPoints, b.defaults, b.tcp)
+	syntax := c.RuleSyntax
+	if syntax == "" {
+		syntax = b.defaultSyntax
+	} else {
+		r.report(diag.Info, CodeDeprecated, "ruleSyntax is deprecated", "write the rule in the v3 syntax", "ruleSyntax")
+	}
+	r.parsed = r.parsed.of(c.Rule, rule.SyntaxOf(syntax), rule.TCP)
+	r.Rule = r.parsed.rule
+	r.parsed.report(&r.Node)
+	r.Priority = b.priority(&r.Node, c.Priority, r.Rule)
+	if c.TLS == nil && r.Rule != nil {
+		needsTLS(r)
+	}
+	r.Middlewares = b.tcpReferences(&r.Node, c.Middlewares)
+	if c.Service != "" || r.Status != Disabled {
+		r.Service = b.tcpServiceReference(&r.Node, c.Service, "service")
+	}
+	if c.TLS != nil && !c.TLS.Passthrough {
+		r.Options = b.routerOptions(&r.Node, c.TLS.Options)
+	}
+	if c.TLS != nil {
+		b.resolver(&r.Node, c.TLS.CertResolver)
+	}
+	r.Identity = identify(b, was, was != nil && was.Status == r.Status && sameConfig(was.Config, c) &&
+		sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity())
+	return r
 }
 
 // needsTLS disables a router in the clear that asks for a server name: nothing in the clear has one.
@@ -96,10 +108,10 @@ func (b *builder) tcpReferences(n *Node, refs []string) []*TCPMiddleware {
 	var out []*TCPMiddleware
 	for _, ref := range refs {
 		name := Resolve(strings.TrimSpace(ref), n.Name.Provider)
-		m := b.plan.TCP.Middlewares[name]
+		m := b.plan.TCP.Middlewares.Get(name)
 		switch {
 		case m == nil:
-			message, hint := missing("middleware", name, b.tcpMiddlewares)
+			message, hint := missing(b, n, "middleware", name, &b.tcpMiddlewares)
 			n.report(diag.Error, CodeMissing, message, hint, "middlewares")
 			continue
 		case m.Status == Disabled:

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -15,6 +16,13 @@ type TLSOptions struct {
 	Config *dynamic.TLSOptions
 	// Identity changes with the content.
 	Identity *Identity
+}
+
+func (o *TLSOptions) identity() *Identity {
+	if o == nil {
+		return nil
+	}
+	return o.Identity
 }
 
 // Certificate is a certificate of the configuration, with its origin for findings.
@@ -33,7 +41,7 @@ type Store struct {
 // TLS is the part of a plan about terminated connections.
 type TLS struct {
 	// Options by name. The one called default has no provider in its name and always exists.
-	Options map[Name]*TLSOptions
+	Options Set[*TLSOptions]
 	// Certificates in the order of providers and fragments.
 	Certificates []*Certificate
 	// Default is the default store; nil when nobody defines it.
@@ -51,48 +59,32 @@ func optionsName(ref, provider string) Name {
 	return Resolve(ref, provider)
 }
 
+const kindTLSOptions = "tls.options"
+
+// buildTLS builds the TLS options, and takes stock of certificates and stores where a fragment that has some came or went.
 func (b *builder) buildTLS() {
-	all := collect(b, "tls.options", func(c *dynamic.Config) map[string]*dynamic.TLSOptions {
-		if c.TLS == nil {
-			return nil
-		}
-		return c.TLS.Options
-	})
-	b.tlsOptions = elements[dynamic.TLSOptions]{}
-	for _, name := range all.names() {
-		e := all[name]
-		if name.Local != dynamic.DefaultName {
-			b.tlsOptions[name] = e
-			continue
-		}
-		e.Name = DefaultOptions
-		if first, taken := b.tlsOptions[DefaultOptions]; taken {
-			// Either could be the weaker one: nobody can say which was meant, so connections on default are refused.
-			first.report(diag.Error, CodeDuplicate, "the options called default are defined by two providers", "keep one of the definitions")
-			b.findings = append(b.findings, diag.Finding{Place: e.Place(), Severity: diag.Error, Key: e.Key(), Code: CodeDuplicate,
-				Message: "the options called default are defined by two providers", Hint: "keep one of the definitions"})
-			continue
-		}
-		b.tlsOptions[DefaultOptions] = e
+	if at, ok := b.tlsOptions.find(DefaultOptions); !ok {
+		b.tlsOptions.insert(at, &entry[dynamic.TLSOptions]{Node: Node{Name: DefaultOptions, Kind: kindTLSOptions, written: dynamic.DefaultName},
+			config: dynamic.BuiltinTLSOptions()})
 	}
-	if _, ok := b.tlsOptions[DefaultOptions]; !ok {
-		b.tlsOptions[DefaultOptions] = &entry[dynamic.TLSOptions]{
-			Node: Node{Name: DefaultOptions, Kind: "tls.options", written: dynamic.DefaultName}, config: dynamic.BuiltinTLSOptions()}
-	}
-	for _, name := range b.tlsOptions.names() {
-		e := b.tlsOptions[name]
-		o := &TLSOptions{Node: e.Node, Config: e.config}
+	for _, at := range b.tlsOptions.todo {
+		e := b.tlsOptions.entries[at]
+		o := &TLSOptions{Node: e.start(), Config: e.config}
 		checkTLSOptions(o)
-		was := b.previous.TLS.Options[name]
-		if was == nil {
-			o.Identity = b.identify(nil, false)
-		} else {
-			o.Identity = b.identify(was.Identity, was.Status == o.Status && sameConfig(was.Config, o.Config))
-		}
-		b.plan.TLS.Options[name] = o
+		was := b.previous.TLS.Options.Get(e.Name)
+		o.Identity = identify(b, was, was != nil && was.Status == o.Status && sameConfig(was.Config, o.Config))
+		b.tlsOptions.nodes[at] = o
 	}
-	b.certificates()
-	b.stores()
+	b.plan.TLS = b.base.TLS
+	b.plan.TLS.Options = b.tlsOptions.nodes
+	b.plan.loose = b.base.loose
+	hasTLS := func(s source) bool { return s.fragment.Config.TLS != nil }
+	if b.base.sources == nil || slices.ContainsFunc(b.gone, hasTLS) || slices.ContainsFunc(b.fresh, hasTLS) {
+		b.plan.TLS.Certificates, b.plan.TLS.Default, b.plan.loose = nil, nil, b.loopingRedirections()
+		b.certificates()
+		b.stores()
+	}
+	replace(b, b.tlsOptions.gone)
 }
 
 // checkTLSOptions disables options that cannot be honoured, so that their connections are refused, not weakened.
@@ -126,40 +118,36 @@ func known(o *TLSOptions, what string, values, allowed []string, field ...string
 }
 
 func (b *builder) certificates() {
-	for _, s := range b.snapshots {
-		for _, f := range s.Fragments {
-			if f.Config.TLS == nil {
-				continue
-			}
-			for i, c := range f.Config.TLS.Certificates {
-				n := Node{Name: Name{fmt.Sprintf("%s[%d]", f.Name, i), s.Provider}, Kind: "tls.certificates", source: f, written: fmt.Sprint(i)}
-				n.broken()
-				if n.Status != Disabled {
-					b.plan.TLS.Certificates = append(b.plan.TLS.Certificates, &Certificate{Node: n, Config: c})
-				}
+	for _, s := range b.sources {
+		if s.fragment.Config.TLS == nil {
+			continue
+		}
+		for i, c := range s.fragment.Config.TLS.Certificates {
+			n := Node{Name: Name{fmt.Sprintf("%s[%d]", s.fragment.Name, i), s.provider}, Kind: "tls.certificates", source: s.fragment, written: fmt.Sprint(i)}
+			n.broken()
+			if n.Status != Disabled {
+				b.plan.TLS.Certificates = append(b.plan.TLS.Certificates, &Certificate{Node: n, Config: c})
 			}
 		}
 	}
 }
 
 func (b *builder) stores() {
-	all := collect(b, "tls.stores", func(c *dynamic.Config) map[string]*dynamic.TLSStore {
-		if c.TLS == nil {
-			return nil
-		}
-		return c.TLS.Stores
-	})
-	for _, name := range all.names() {
-		e := all[name]
+	var stores draft[dynamic.TLSStore, *Store]
+	all := *b
+	all.gone, all.fresh = nil, b.sources
+	collect(&all, &stores, nil, nil, "tls.stores", func(c *dynamic.Config) map[string]*dynamic.TLSStore { return cmp.Or(c.TLS, &dynamic.TLS{}).Stores })
+	for _, e := range stores.entries {
+		n := e.start()
+		b.plan.loose = append(b.plan.loose, e.beside...)
 		switch {
-		case name.Local != dynamic.DefaultName:
-			e.report(diag.Warning, CodeBadName, "only the store called default is used", "move its content to tls.stores.default")
-			b.findings = append(b.findings, e.Findings...)
+		case e.Name.Local != dynamic.DefaultName:
+			n.report(diag.Warning, CodeBadName, "only the store called default is used", "move its content to tls.stores.default")
+			b.plan.loose = append(b.plan.loose, n.Findings[n.inherited:]...)
 		case b.plan.TLS.Default != nil:
-			b.findings = append(b.findings, diag.Finding{Place: e.Place(), Severity: diag.Error, Key: e.Key(), Code: CodeDuplicate,
-				Message: "the store called default is defined by two providers; this definition has no effect", Hint: "keep one of the definitions"})
+			b.plan.loose.Add(n.finding(diag.Error, CodeDuplicate, "the store called default is defined by two providers; this definition has no effect", "keep one of the definitions"))
 		default:
-			b.plan.TLS.Default = &Store{Node: e.Node, Config: e.config}
+			b.plan.TLS.Default = &Store{Node: n, Config: e.config}
 		}
 	}
 }

@@ -15,10 +15,10 @@ import (
 // CodeUDPTaken says that a UDP entry point has a router already.
 const CodeUDPTaken = "UDP-ENTRYPOINT-TAKEN"
 
-// UDP holds the UDP elements of a plan by qualified name, and what is routed where.
+// UDP holds the UDP elements of a plan, and what is routed where.
 type UDP struct {
-	Routers  map[Name]*UDPRouter
-	Services map[Name]*UDPService
+	Routers  Set[*UDPRouter]
+	Services Set[*UDPService]
 	// EntryPoints are the UDP entry points, by name. Without a static side they are those that routers name.
 	EntryPoints map[string]*UDPEntryPoint
 }
@@ -71,58 +71,48 @@ func (s *UDPService) identity() *Identity {
 	return s.Identity
 }
 
-func newUDP() UDP {
-	return UDP{map[Name]*UDPRouter{}, map[Name]*UDPService{}, map[string]*UDPEntryPoint{}}
-}
-
-// udpElements are the UDP elements as providers gave them, and the entry points for them.
-type udpElements struct {
-	routers     elements[dynamic.UDPRouter]
-	services    elements[dynamic.UDPService]
-	entryPoints []string
-}
-
-func (b *builder) collectUDP() {
-	udp := func(c *dynamic.Config) *dynamic.UDP {
-		if c.UDP == nil {
-			return &dynamic.UDP{}
-		}
-		return c.UDP
-	}
-	b.udp.routers = collect(b, "udp.routers", func(c *dynamic.Config) map[string]*dynamic.UDPRouter { return udp(c).Routers })
-	b.udp.services = collect(b, "udp.services", func(c *dynamic.Config) map[string]*dynamic.UDPService { return udp(c).Services })
-	if b.static != nil {
-		b.udp.entryPoints = static.UDPEntryPoints(b.static.EntryPoints)
-	}
-}
-
 // buildUDP builds services, routers and entry points of UDP.
 func (b *builder) buildUDP() {
-	for _, name := range b.udp.services.names() {
-		b.udpService(name, nil)
+	services := &b.udpServices
+	settle(b, services, func(s *UDPService) bool { return s.unsettled || lost(&b.replaced, s.Children...) })
+	b.loops = loopsOf(services, func(c *dynamic.UDPService) (refs []string) {
+		if c.Weighted != nil {
+			for _, c := range c.Weighted.Services {
+				refs = append(refs, c.Name)
+			}
+		}
+		return refs
+	})
+	for _, at := range services.todo {
+		b.udpService(at)
 	}
-	for _, name := range b.udp.routers.names() {
-		b.udpRouter(b.udp.routers[name])
+	routers := &b.udpRouters
+	routers.dropIf(func(r *UDPRouter) bool { return r.unsettled || lost(&b.replaced, r.Service) })
+	for _, at := range routers.todo {
+		routers.nodes[at] = b.udpRouter(routers.entries[at])
 	}
-	b.buildUDPEntryPoints()
+	b.plan.UDP = UDP{routers.nodes, services.nodes, b.base.UDP.EntryPoints}
+	if b.base.UDP.EntryPoints == nil || len(routers.todo) > 0 || len(routers.gone) > 0 {
+		b.buildUDPEntryPoints()
+	}
 }
 
-func (b *builder) udpRouter(e *entry[dynamic.UDPRouter]) {
-	r := &UDPRouter{Node: e.Node, Config: e.config}
-	b.plan.UDP.Routers[e.Name] = r
-	r.EntryPoints = b.entryPoints(&r.Node, r.Config.EntryPoints, b.udp.entryPoints, b.udp.entryPoints)
+func (b *builder) udpRouter(e *entry[dynamic.UDPRouter]) *UDPRouter {
+	r := &UDPRouter{Node: e.start(), Config: e.config}
+	r.EntryPoints = b.entryPoints(&r.Node, r.Config.EntryPoints, b.udp, b.udp)
 	if len(r.Config.EntryPoints) == 0 && len(r.EntryPoints) == 0 && b.static != nil {
 		r.report(diag.Error, CodeEntryPoint, "no valid entryPoint for this router", `there is none for UDP: its address ends in "/udp", as in ":53/udp"`)
 	}
 	if r.Config.Service == "" && r.Status != Disabled {
 		r.report(diag.Error, CodeNoService, "the service is missing on the udp router", "", "service")
 	} else if r.Config.Service != "" {
-		r.Service = b.udpServiceReference(&r.Node, r.Config.Service, nil, "service")
+		r.Service = b.udpServiceReference(&r.Node, r.Config.Service, "service")
 	}
+	return r
 }
 
 func (b *builder) buildUDPEntryPoints() {
-	names := b.udp.entryPoints
+	names := b.udp
 	if b.static == nil {
 		set := map[string]bool{}
 		for _, r := range b.plan.UDP.Routers {
@@ -132,12 +122,9 @@ func (b *builder) buildUDPEntryPoints() {
 		}
 		names = slices.Sorted(maps.Keys(set))
 	}
+	b.plan.UDP.EntryPoints = map[string]*UDPEntryPoint{}
 	for _, name := range names {
-		ep := &UDPEntryPoint{Name: name}
-		if b.static != nil {
-			ep.Config = b.static.EntryPoints[name]
-		}
-		b.plan.UDP.EntryPoints[name] = ep
+		b.plan.UDP.EntryPoints[name] = &UDPEntryPoint{Name: name, Config: b.config(name)}
 	}
 	for _, r := range b.plan.UDP.Routers {
 		for _, name := range r.EntryPoints {
@@ -158,41 +145,35 @@ func (b *builder) buildUDPEntryPoints() {
 	}
 }
 
-// udpService returns the node of name, built on first use; nil when it does not exist.
-func (b *builder) udpService(name Name, path []Name) *UDPService {
-	if s, ok := b.plan.UDP.Services[name]; ok {
+// udpService returns the node at a place, built on first use.
+func (b *builder) udpService(at int) *UDPService {
+	if s := b.udpServices.nodes[at]; s != nil {
 		return s
 	}
-	e, ok := b.udp.services[name]
-	if !ok {
-		return nil
-	}
-	s := &UDPService{Node: e.Node, Config: e.config}
+	e := b.udpServices.entries[at]
+	s := &UDPService{Node: e.start(), Config: e.config}
 	switch kinds := e.config.Kinds(); {
 	case len(kinds) == 1:
 		s.Type = kinds[0]
 	case len(kinds) > 1:
 		s.report(diag.Error, CodeSeveralKinds, "cannot create service: multi-types service not supported", "use loadBalancer or weighted, not both")
 	case s.Status != Disabled:
-		s.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", name), "give it a loadBalancer with servers")
+		s.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", e.Name), "give it a loadBalancer with servers")
 	}
 	switch s.Type {
 	case "loadBalancer":
 		b.udpLoadBalancer(s, e.config.LoadBalancer)
 	case "weighted":
 		for i, c := range e.config.Weighted.Services {
-			s.Children = append(s.Children, b.udpServiceReference(&s.Node, c.Name, append(path, name), "weighted", "services", strconv.Itoa(i), "name"))
+			s.Children = append(s.Children, b.udpServiceReference(&s.Node, c.Name, "weighted", "services", strconv.Itoa(i), "name"))
 		}
 		if len(s.Children) == 0 {
 			s.report(diag.Warning, CodeNoServers, "the service has no services below it: every datagram is dropped", "", "weighted")
 		}
 	}
-	if was := b.previous.UDP.Services[name]; was == nil {
-		s.Identity = b.identify(nil, false)
-	} else {
-		s.Identity = b.identify(was.Identity, was.Status == s.Status && sameConfig(was.Config, s.Config) && sameNodes(was.Children, s.Children))
-	}
-	b.plan.UDP.Services[name] = s
+	was := b.previous.UDP.Services.Get(e.Name)
+	s.Identity = identify(b, was, was != nil && was.Status == s.Status && sameConfig(was.Config, s.Config) && sameNodes(was.Children, s.Children))
+	b.udpServices.nodes[at] = s
 	return s
 }
 
@@ -208,55 +189,38 @@ func (b *builder) udpLoadBalancer(s *UDPService, lb *dynamic.UDPLoadBalancer) {
 }
 
 // udpServiceReference resolves the name of a UDP service on behalf of n; nil when it does not exist.
-func (b *builder) udpServiceReference(n *Node, ref string, path []Name, field ...string) *UDPService {
+func (b *builder) udpServiceReference(n *Node, ref string, field ...string) *UDPService {
 	if ref == "" {
 		n.report(diag.Error, CodeNoService, "no service is named", "", field...)
 		return nil
 	}
 	name := Resolve(ref, n.Name.Provider)
-	if i := indexOf(path, name); i >= 0 {
-		n.report(diag.Error, CodeCycle, fmt.Sprintf("the service %q refers to itself: %s", name, cycle(path[i:], name)), "", field...)
+	at, exists := b.udpServices.find(name)
+	switch {
+	case !exists:
+		message, hint := missing(b, n, "service", name, &b.udpServices)
+		n.report(diag.Error, CodeMissing, message, hint, field...)
+		return nil
+	case b.circular(n, vertex{b.udpServices.kind, name}, field...):
 		return nil
 	}
-	s := b.udpService(name, path)
-	switch {
-	case s == nil:
-		message, hint := missing("service", name, b.udp.services)
-		n.report(diag.Error, CodeMissing, message, hint, field...)
-	case s.Status == Disabled:
+	s := b.udpService(at)
+	if s.Status == Disabled {
 		n.report(diag.Error, CodeBrokenReference, fmt.Sprintf("the service %q is disabled: %s", name, firstReason(&s.Node)), "", field...)
 	}
 	return s
 }
 
-// lintUDP reports routers that get no session on an entry point, since another one has it.
-func (b *builder) lintUDP() {
+// noteUDP reports routers that get no session on an entry point, since another one has it.
+func (b *builder) noteUDP() {
 	for _, name := range slices.Sorted(maps.Keys(b.plan.UDP.EntryPoints)) {
 		ep := b.plan.UDP.EntryPoints[name]
 		winner := ep.Router()
 		for _, r := range ep.Routers {
 			if r != winner && r.Status != Disabled {
-				r.lint(diag.Warning, CodeUDPTaken, fmt.Sprintf("gets no session on entry point %s: all go to the router %q, the last by name", name, winner.Name),
+				b.note(&r.Node, diag.Warning, CodeUDPTaken, fmt.Sprintf("gets no session on entry point %s: all go to the router %q, the last by name", name, winner.Name),
 					"a UDP entry point has one router: give this one an entry point of its own", "entryPoints")
 			}
-		}
-	}
-}
-
-// unusedUDP reports services that nothing leads to.
-func (b *builder) unusedUDP() {
-	used := map[*UDPService]bool{}
-	for _, r := range b.plan.UDP.Routers {
-		used[r.Service] = true
-	}
-	for _, s := range b.plan.UDP.Services {
-		for _, c := range s.Children {
-			used[c] = true
-		}
-	}
-	for _, s := range b.plan.UDP.Services {
-		if !used[s] && s.Status != Disabled {
-			s.lint(diag.Info, CodeUnusedService, "no router and no other service uses it", "remove it, or name it in a router's service")
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,9 @@ func entryPoint(t testing.TB, lines ...string) *EntryPoint {
 	for i, line := range lines {
 		kind, text, _ := strings.Cut(line, " ")
 		if kind == "https" {
-			hosts = append(hosts, HTTPSHost{text, i})
+			if !slices.ContainsFunc(hosts, func(h HTTPSHost) bool { return h.Name == text }) {
+				hosts = append(hosts, HTTPSHost{text, i})
+			}
 			continue
 		}
 		r := parse(t, text, rule.V3, rule.TCP)
@@ -38,7 +41,7 @@ func entryPoint(t testing.TB, lines ...string) *EntryPoint {
 		e.TLS = CompileTCP(nil, tls)
 	}
 	if hosts != nil {
-		e.HTTPS = CompileHTTPS(nil, hosts)
+		e.HTTPS = e.HTTPS.Change(nil, hosts)
 	}
 	return e
 }
@@ -94,7 +97,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestDecideBrokenOptions(t *testing.T) {
-	e := &EntryPoint{HTTPS: CompileHTTPS(nil, []HTTPSHost{{"a", RefuseTLS}, {"*.x", 3}}), DefaultOptions: RefuseTLS}
+	e := &EntryPoint{HTTPS: (*HTTPSHosts)(nil).Change(nil, []HTTPSHost{{"a", RefuseTLS}, {"*.x", 3}}), DefaultOptions: RefuseTLS}
 	for name, want := range map[string]Action{"a": Close, "b.x": HTTPS, "other": Close} {
 		if got := e.Decide(&Conn{Opening: TLSHello, SNI: name}, nil); got.Action != want {
 			t.Errorf("%s: %s, want %s", name, got.Action, want)
@@ -211,28 +214,38 @@ func listed(e *EntryPoint, lines []string, c *Conn) Decision {
 	return Decision{Action: HTTPS, Options: e.DefaultOptions}
 }
 
-func TestHTTPSHostsCompiledFromPrevious(t *testing.T) {
+// TestHTTPSHostsChange changes a table many times and compares it with one made from nothing, and each with its own state
+// after it was changed.
+func TestHTTPSHostsChange(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	var prev *HTTPSHosts
-	var hosts []HTTPSHost
+	var table *HTTPSHosts
+	hosts := map[string]int{}
 	for step := range 400 {
-		switch {
-		case len(hosts) > 0 && r.IntN(4) == 0:
-			i := r.IntN(len(hosts))
-			hosts = append(append([]HTTPSHost{}, hosts[:i]...), hosts[i+1:]...)
-		case len(hosts) > 0 && r.IntN(8) == 0:
-			hosts = append([]HTTPSHost{}, hosts...)
-			hosts[r.IntN(len(hosts))].Options = step
-		default:
-			hosts = append(append([]HTTPSHost{}, hosts...), HTTPSHost{pick(r, []string{"*", "a%d.x", "*.a%d.x"}), step})
-			last := &hosts[len(hosts)-1]
-			if strings.Contains(last.Name, "%d") {
-				last.Name = fmt.Sprintf(last.Name, r.IntN(60))
+		var gone []string
+		var set []HTTPSHost
+		for range r.IntN(4) {
+			name := pick(r, []string{"*", fmt.Sprintf("a%d.x", r.IntN(60)), fmt.Sprintf("*.a%d.x", r.IntN(60))})
+			if r.IntN(3) == 0 {
+				gone = append(gone, name)
+				delete(hosts, name)
+				set = slices.DeleteFunc(set, func(h HTTPSHost) bool { return h.Name == name })
+			} else {
+				set = append(set, HTTPSHost{name, step})
+				hosts[name] = step
 			}
 		}
-		next, fresh := CompileHTTPS(prev, hosts), CompileHTTPS(nil, hosts)
-		if next.Len() != fresh.Len() {
-			t.Fatalf("step %d: %d names, want %d", step, next.Len(), fresh.Len())
+		before := table.Len()
+		next := table.Change(gone, set)
+		if table.Len() != before {
+			t.Fatalf("step %d: the old table has %d names, had %d", step, table.Len(), before)
+		}
+		var all []HTTPSHost
+		for name, options := range hosts {
+			all = append(all, HTTPSHost{name, options})
+		}
+		fresh := (*HTTPSHosts)(nil).Change(nil, all)
+		if next.Len() != len(hosts) || fresh.Len() != len(hosts) {
+			t.Fatalf("step %d: %d and %d names, want %d", step, next.Len(), fresh.Len(), len(hosts))
 		}
 		for i := range 60 {
 			for _, name := range []string{fmt.Sprintf("a%d.x", i), fmt.Sprintf("q.a%d.x", i)} {
@@ -243,7 +256,7 @@ func TestHTTPSHostsCompiledFromPrevious(t *testing.T) {
 				}
 			}
 		}
-		prev = next
+		table = next
 	}
 }
 
@@ -363,7 +376,7 @@ func BenchmarkDecide(b *testing.B) {
 				hosts = append(hosts, HTTPSHost{fmt.Sprintf("app-%d.example.com", i), 0})
 				e.Passthrough = append(e.Passthrough, true)
 			}
-			e.TLS, e.HTTPS = CompileTCP(nil, tcp), CompileHTTPS(nil, hosts)
+			e.TLS, e.HTTPS = CompileTCP(nil, tcp), e.HTTPS.Change(nil, hosts)
 			conns := make([]Conn, 4096)
 			for i := range conns {
 				conns[i] = Conn{Opening: TLSHello, SNI: fmt.Sprintf(pick(rand.New(rand.NewPCG(1, uint64(i))), []string{"vm-%d.example.com", "app-%d.example.com"}), i*7919%(n/2))}

@@ -20,83 +20,46 @@ type HTTPSHosts struct {
 	exact, wild names[int]
 	catchAll    int
 	hasCatchAll bool
-	distinct    int
 }
 
-// CompileHTTPS compiles a list of hosts in any order. Of several entries for one name the first counts. prev (or nil) is
-// shared where it has the same hosts.
-func CompileHTTPS(prev *HTTPSHosts, hosts []HTTPSHost) *HTTPSHosts {
-	from := &HTTPSHosts{}
-	if prev != nil && prev.within(hosts) {
-		from = prev
+// Change returns hosts without the names of gone and with those of set, which may be there already; h stays as it is, and
+// what did not change is shared with it. h may be nil.
+func (h *HTTPSHosts) Change(gone []string, set []HTTPSHost) *HTTPSHosts {
+	if h == nil {
+		h = &HTTPSHosts{}
 	}
-	h := &HTTPSHosts{}
-	exact, wild := from.exact.edit(), from.wild.edit()
-	if from != prev {
+	out := *h
+	exact, wild := h.exact.edit(), h.wild.edit()
+	if h.Len() == 0 {
 		n := 0
-		for _, host := range hosts {
+		for _, host := range set {
 			if strings.HasPrefix(host.Name, "*.") {
 				n++
 			}
 		}
-		exact.reserve(len(hosts) - n)
+		exact.reserve(len(set) - n)
 		wild.reserve(n)
 	}
-	for _, host := range hosts {
+	for _, name := range gone {
+		if name == "*" {
+			out.hasCatchAll, out.catchAll = false, 0
+		} else if after, ok := strings.CutPrefix(name, "*."); ok {
+			wild.remove(after)
+		} else {
+			exact.remove(name)
+		}
+	}
+	for _, host := range set {
 		if host.Name == "*" {
-			if !h.hasCatchAll {
-				h.hasCatchAll, h.catchAll = true, host.Options
-			}
-			continue
-		}
-		e, name := exact, host.Name
-		if after, ok := strings.CutPrefix(name, "*."); ok {
-			e, name = wild, after
-		}
-		if e.table.find(name) == nil {
-			e.slot(name, true).value = host.Options
+			out.hasCatchAll, out.catchAll = true, host.Options
+		} else if after, ok := strings.CutPrefix(host.Name, "*."); ok {
+			wild.slot(after, true).value = host.Options
+		} else {
+			exact.slot(host.Name, true).value = host.Options
 		}
 	}
-	h.exact, h.wild = exact.table, wild.table
-	h.distinct = h.exact.n + h.wild.n
-	if h.hasCatchAll {
-		h.distinct++
-	}
-	return h
-}
-
-// within reports whether every name of h is in hosts with the same options, so that hosts only adds to h.
-func (h *HTTPSHosts) within(hosts []HTTPSHost) bool {
-	seen := make(map[string]bool, h.Len())
-	for _, host := range hosts {
-		if seen[host.Name] {
-			continue
-		}
-		options, ok := h.get(host.Name)
-		if !ok {
-			continue
-		}
-		if options != host.Options {
-			return false
-		}
-		seen[host.Name] = true
-	}
-	return len(seen) == h.Len()
-}
-
-// get returns the options bound to a name as written, wildcards included.
-func (h *HTTPSHosts) get(name string) (int, bool) {
-	if name == "*" {
-		return h.catchAll, h.hasCatchAll
-	}
-	table := &h.exact
-	if after, ok := strings.CutPrefix(name, "*."); ok {
-		table, name = &h.wild, after
-	}
-	if s := table.find(name); s != nil {
-		return s.value, true
-	}
-	return 0, false
+	out.exact, out.wild = exact.table, wild.table
+	return &out
 }
 
 // Len returns the number of names.
@@ -104,7 +67,11 @@ func (h *HTTPSHosts) Len() int {
 	if h == nil {
 		return 0
 	}
-	return h.distinct
+	n := h.exact.n + h.wild.n
+	if h.hasCatchAll {
+		n++
+	}
+	return n
 }
 
 // Lookup returns the options for a canonical server name, and whether a host other than the catch-all decided; ok is false
