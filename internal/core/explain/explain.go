@@ -278,7 +278,7 @@ func elsewhere(here, there string, tls, asked bool) string {
 
 // tcp fills what a TCP router does.
 func (a *asking) tcp(w *Way, ep *plan.EntryPoint, r *plan.TCPRouter) {
-	w.Router = chosen(&r.Node)
+	w.Router = a.chosen(&r.Node)
 	for _, m := range r.Middlewares {
 		w.Router.Middlewares = append(w.Router.Middlewares, Step{Name: m.Name.String(), Kind: m.Type})
 	}
@@ -343,8 +343,21 @@ func tcpServers(s *plan.TCPService, depth int) []string {
 	return out
 }
 
-func chosen(n *plan.Node) *Chosen {
-	return &Chosen{Name: n.Name.String(), Place: n.Place().String(), Status: n.Status.String(), Reasons: n.Reasons()}
+func (a *asking) chosen(n *plan.Node) *Chosen {
+	status, findings := a.p.About(n)
+	c := &Chosen{Name: n.Name.String(), Place: n.Place().String(), Status: status.String()}
+	for _, f := range findings {
+		if f.Severity > diag.Info {
+			c.Reasons = append(c.Reasons, f.Message)
+		}
+	}
+	return c
+}
+
+// said is all that the plan says about an element.
+func (a *asking) said(n *plan.Node) diag.List {
+	_, findings := a.p.About(n)
+	return findings
 }
 
 // first words the gravest finding: the first error, else the first warning, with its hint.

@@ -132,7 +132,7 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := p.HTTP.Middlewares[plan.Name{Local: "move", Provider: "file"}]
+	m := p.HTTP.Middlewares.Get(plan.Name{Local: "move", Provider: "file"})
 	a := explain.Ask(p, q, explain.Facts{Refused: diag.List{{Place: m.Place(), Severity: diag.Error, Key: m.Key() + ".redirectRegex.regex", Message: "it is broken"}}})
 	if a.Ways[0].Status != 503 || !strings.Contains(a.Cause, `"move@file" cannot be used: it is broken`) {
 		t.Errorf("status %d, cause %q", a.Ways[0].Status, a.Cause)

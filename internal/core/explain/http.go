@@ -95,7 +95,7 @@ func (a *asking) challenge(w *Way, ep *plan.EntryPoint, s side, r *route.Request
 	}
 	if t := a.owner(ep, string(r.Host)); t != nil {
 		w.Challenge = "an ACME challenge; the machine behind the passthrough router " + quoted(t.Name.String()) + " owns it (unless one of ours is pending)"
-		w.Router = chosen(&t.Node)
+		w.Router = a.chosen(&t.Node)
 		if t.Service != nil {
 			w.Router.Service, w.Router.Servers = t.Service.Name.String(), tcpServers(t.Service, 0)
 		}
@@ -286,11 +286,11 @@ func (a *asking) speaks(rule string) bool {
 
 // ruleNote adds what is known to be odd about a router's rule.
 func (a *asking) ruleNote(name string) string {
-	for n, r := range a.p.HTTP.Routers {
-		if n.String() != name {
+	for _, r := range a.p.HTTP.Routers {
+		if r.Name.String() != name {
 			continue
 		}
-		for _, f := range r.Findings {
+		for _, f := range a.said(&r.Node) {
 			if f.Severity == diag.Warning && strings.HasSuffix(f.Key, ".rule") {
 				return "; " + worded(f)
 			}
@@ -321,7 +321,7 @@ func (a *asking) suspicious() string {
 		if !r.Routed() || !a.speaks(r.Config.Rule) {
 			continue
 		}
-		for _, f := range r.Findings {
+		for _, f := range a.said(&r.Node) {
 			if f.Severity == diag.Warning && strings.HasSuffix(f.Key, ".rule") {
 				return "the router " + quoted(r.Name.String()) + ": " + worded(f)
 			}

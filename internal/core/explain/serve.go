@@ -14,7 +14,7 @@ import (
 
 // serve fills what an HTTP router does with a request that is its own.
 func (a *asking) serve(w *Way, ep *plan.EntryPoint, r *plan.Router, req *route.Request) {
-	w.Router = chosen(&r.Node)
+	w.Router = a.chosen(&r.Node)
 	who := "the router " + quoted(r.Name.String())
 	if s := r.Service; s != nil {
 		w.Router.Service, w.Router.ServiceKind = s.Name.String(), s.Type
@@ -61,7 +61,7 @@ func (a *asking) service(w *Way, s *plan.Service, who, path, asked string) {
 		if lb := s.Config.LoadBalancer; lb != nil && len(lb.Absent) > 0 {
 			w.Cause += ": " + strings.Join(lb.Absent, "; ")
 		}
-		for _, f := range s.Findings {
+		for _, f := range a.said(&s.Node) {
 			if f.Code == plan.CodeNoServers {
 				w.Cause = "503: " + worded(f)
 			}
@@ -72,7 +72,7 @@ func (a *asking) service(w *Way, s *plan.Service, who, path, asked string) {
 	if path != asked {
 		w.Cause += " as " + path
 	}
-	for _, f := range s.Findings {
+	for _, f := range a.said(&s.Node) {
 		if f.Severity == diag.Error && f.Code == plan.CodeBadAddress {
 			if len(w.Router.Servers) == 1 {
 				w.Status = 502

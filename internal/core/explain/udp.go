@@ -32,7 +32,7 @@ func (a *asking) session(ep *plan.UDPEntryPoint) *Way {
 
 // datagrams fills what a UDP router does.
 func (a *asking) datagrams(w *Way, r *plan.UDPRouter) {
-	w.Router = chosen(&r.Node)
+	w.Router = a.chosen(&r.Node)
 	w.Router.Service, w.Router.ServiceKind = r.Service.Name.String(), r.Service.Type
 	w.Router.Servers = udpServers(r.Service)
 	service := quoted(w.Router.Service)

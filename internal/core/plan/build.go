@@ -116,9 +116,11 @@ type builder struct {
 	udpServices    draft[dynamic.UDPService, *UDPService]
 
 	replaced replaced
-	loops    loops
-	missed   map[reference]missed
-	notes    map[*Node]*note
+	// loops are the references that are refused because they lead back; rings are those by way of error pages, which work.
+	loops, rings loops
+	pages        []page
+	missed       map[reference]missed
+	notes        map[*Node]*note
 }
 
 // Build makes the plan for what the providers say now. previous is the plan in force, or nil; parts that did not change

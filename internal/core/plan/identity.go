@@ -25,6 +25,10 @@ func identify[E identified](b *builder, was E, equal bool) *Identity {
 	if was != none && equal {
 		return was.identity()
 	}
+	return b.newIdentity()
+}
+
+func (b *builder) newIdentity() *Identity {
 	b.serial++
 	return &Identity{Serial: b.serial}
 }

@@ -50,7 +50,12 @@ func (b *builder) buildServices() {
 			from = append(from, vertex{b.services.kind, e.Name})
 		}
 	}
-	b.loops = findLoops(from, b.refersTo)
+	b.rings = findLoops(from, b.refersTo)
+	b.loops = loops{}
+	if len(b.rings.number) > 0 {
+		b.loops = findLoops(from, b.needs)
+		b.closeRings()
+	}
 	for _, at := range b.middlewares.todo {
 		b.middleware(at)
 	}
@@ -60,38 +65,85 @@ func (b *builder) buildServices() {
 	b.plan.HTTP.Middlewares, b.plan.HTTP.Services = b.middlewares.nodes, b.services.nodes
 }
 
-// refersTo returns the middlewares and services that one of them names, as far as they exist.
-func (b *builder) refersTo(v vertex) (out []vertex) {
-	middlewares := func(refs []string) {
-		for _, ref := range refs {
-			if name := Resolve(ref, v.name.Provider); ref != "" {
-				out = append(out, vertex{b.middlewares.kind, name})
-			}
+// refersTo returns the middlewares and services that one of them names.
+func (b *builder) refersTo(v vertex) []vertex {
+	out := b.needs(v)
+	if at, ok := b.middlewares.find(v.name); ok && v.kind == b.middlewares.kind {
+		if c := b.middlewares.entries[at].config.Errors; c != nil && c.Service != "" {
+			out = append(out, vertex{b.services.kind, Resolve(c.Service, v.name.Provider)})
 		}
 	}
-	services := func(refs ...string) {
+	return out
+}
+
+// needs is refersTo without the services that are asked for error pages: such a service may be the one that the middleware
+// stands before, and is asked without its middlewares then.
+func (b *builder) needs(v vertex) (out []vertex) {
+	add := func(kind string, refs []string) {
 		for _, ref := range refs {
-			if name := Resolve(ref, v.name.Provider); ref != "" {
-				out = append(out, vertex{b.services.kind, name})
+			if ref != "" {
+				out = append(out, vertex{kind, Resolve(ref, v.name.Provider)})
 			}
 		}
 	}
 	if v.kind == b.middlewares.kind {
-		if at, ok := b.middlewares.find(v.name); ok {
-			c := b.middlewares.entries[at].config
-			if c.Chain != nil {
-				middlewares(c.Chain.Middlewares)
-			}
-			if c.Errors != nil {
-				services(c.Errors.Service)
-			}
+		if at, ok := b.middlewares.find(v.name); ok && b.middlewares.entries[at].config.Chain != nil {
+			add(v.kind, b.middlewares.entries[at].config.Chain.Middlewares)
 		}
 	} else if at, ok := b.services.find(v.name); ok {
 		c := b.services.entries[at].config
-		services(serviceRefs(c)...)
-		middlewares(c.Middlewares)
+		add(v.kind, serviceRefs(c))
+		add(b.middlewares.kind, c.Middlewares)
 	}
 	return out
+}
+
+// page is a middleware for error pages whose service, at a place, is built after it.
+type page struct {
+	m       *Middleware
+	service int
+}
+
+// closeRings builds the middlewares and services that lead back to themselves by way of error pages. What each of them is
+// depends on all, so that all of a ring get new identities if one of them does.
+func (b *builder) closeRings() {
+	rings := map[int][]vertex{}
+	for v, n := range b.rings.number {
+		rings[n] = append(rings[n], v)
+	}
+	for _, ring := range rings {
+		for _, v := range ring {
+			b.member(v)
+		}
+		for _, p := range b.pages {
+			p.m.Service = b.services.nodes[p.service]
+		}
+		b.pages = nil
+		changed := false
+		for _, v := range ring {
+			was, now := b.member(v)
+			changed = changed || was == nil || was != *now
+		}
+		for _, v := range ring {
+			if _, now := b.member(v); changed {
+				*now = b.newIdentity()
+			}
+		}
+	}
+}
+
+// member builds an element of a ring on first use, and returns its identities of before and now.
+func (b *builder) member(v vertex) (was *Identity, now **Identity) {
+	if v.kind == b.middlewares.kind {
+		at, _ := b.middlewares.find(v.name)
+		m := b.middleware(at)
+		m.unsettled = true
+		return b.previous.HTTP.Middlewares.Get(v.name).identity(), &m.Identity
+	}
+	at, _ := b.services.find(v.name)
+	s := b.service(at)
+	s.unsettled = true
+	return b.previous.HTTP.Services.Get(v.name).identity(), &s.Identity
 }
 
 func (b *builder) staleMiddleware(m *Middleware) bool {
@@ -120,12 +172,19 @@ func (b *builder) middleware(at int) *Middleware {
 	if c := e.config.Chain; c != nil && m.Type == "chain" {
 		m.Chain = b.references(&m.Node, c.Middlewares, "chain.middlewares")
 	}
+	inRing := false
 	if c := e.config.Errors; c != nil && m.Type == "errors" {
-		m.Service = b.serviceReference(&m.Node, c.Service, "errors", "service")
+		asked := vertex{b.services.kind, Resolve(c.Service, m.Name.Provider)}
+		if inRing = b.rings.leadsBack(vertex{m.Kind, m.Name}, asked); inRing {
+			service, _ := b.services.find(asked.name)
+			b.pages = append(b.pages, page{m, service})
+		} else {
+			m.Service = b.serviceReference(&m.Node, c.Service, "errors", "service")
+		}
 	}
 	was := b.previous.HTTP.Middlewares.Get(e.Name)
 	m.Identity = identify(b, was, was != nil && was.Status == m.Status && sameConfig(was.Config, m.Config) &&
-		sameNodes(was.Chain, m.Chain) && was.Service.identity() == m.Service.identity())
+		sameNodes(was.Chain, m.Chain) && (inRing || was.Service.identity() == m.Service.identity()))
 	b.middlewares.nodes[at] = m
 	return m
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func (v *view) tcpRouters() (list []element) {
-	for _, r := range sorted(v.p.TCP.Routers) {
+	for _, r := range listed(v.p.TCP.Routers) {
 		var needs []dependency
 		for _, m := range r.Middlewares {
 			needs = append(needs, dependency{v.judge(&m.Node), "middleware", &m.Node})
@@ -42,12 +42,12 @@ func (v *view) tcpRouters() (list []element) {
 
 func (v *view) tcpServices() (list []element) {
 	usedBy := map[plan.Name][]string{}
-	for _, r := range sorted(v.p.TCP.Routers) {
+	for _, r := range listed(v.p.TCP.Routers) {
 		if r.Service != nil {
 			usedBy[r.Service.Name] = append(usedBy[r.Service.Name], r.Name.String())
 		}
 	}
-	for _, s := range sorted(v.p.TCP.Services) {
+	for _, s := range listed(v.p.TCP.Services) {
 		d, servers := v.tcpService(s), 0
 		if lb := s.Config.LoadBalancer; lb != nil {
 			servers = len(lb.Servers)
@@ -70,12 +70,12 @@ func (v *view) tcpServices() (list []element) {
 
 func (v *view) tcpMiddlewares() (list []element) {
 	usedBy := map[plan.Name][]string{}
-	for _, r := range sorted(v.p.TCP.Routers) {
+	for _, r := range listed(v.p.TCP.Routers) {
 		for _, m := range r.Middlewares {
 			usedBy[m.Name] = append(usedBy[m.Name], r.Name.String())
 		}
 	}
-	for _, m := range sorted(v.p.TCP.Middlewares) {
+	for _, m := range listed(v.p.TCP.Middlewares) {
 		d := v.judge(&m.Node)
 		list = append(list, element{name: m.Name.String(), provider: m.Name.Provider, status: d.status.String(), kind: strings.ToLower(m.Type),
 			show: func(full bool) map[string]any {

@@ -8,7 +8,7 @@ import (
 )
 
 func (v *view) udpRouters() (list []element) {
-	for _, r := range sorted(v.p.UDP.Routers) {
+	for _, r := range listed(v.p.UDP.Routers) {
 		d := v.judge(&r.Node)
 		list = append(list, element{name: r.Name.String(), provider: r.Name.Provider, status: d.status.String(), service: r.Config.Service,
 			count: len(r.EntryPoints),
@@ -23,12 +23,12 @@ func (v *view) udpRouters() (list []element) {
 
 func (v *view) udpServices() (list []element) {
 	usedBy := map[plan.Name][]string{}
-	for _, r := range sorted(v.p.UDP.Routers) {
+	for _, r := range listed(v.p.UDP.Routers) {
 		if r.Service != nil {
 			usedBy[r.Service.Name] = append(usedBy[r.Service.Name], r.Name.String())
 		}
 	}
-	for _, s := range sorted(v.p.UDP.Services) {
+	for _, s := range listed(v.p.UDP.Services) {
 		d, servers := v.judge(&s.Node), 0
 		if lb := s.Config.LoadBalancer; lb != nil {
 			servers = len(lb.Servers)

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,12 +29,18 @@ func newView(p *plan.Plan, refused diag.List, serverStatus func(string) map[stri
 	return &view{p: p, refused: refused, serverStatus: serverStatus, verdicts: map[*plan.Node]verdict{}}
 }
 
+// planned is what the plan says about an element.
+func (v *view) planned(n *plan.Node) verdict {
+	status, findings := v.p.About(n)
+	return verdict{status, slices.Clip(findings)}
+}
+
 // judge joins what the plan says about an element with what could not be built of it, and of what it needs.
 func (v *view) judge(n *plan.Node, needs ...dependency) verdict {
 	if out, ok := v.verdicts[n]; ok {
 		return out
 	}
-	out := verdict{n.Status, slices.Clone(n.Findings)}
+	out := v.planned(n)
 	v.verdicts[n] = out // a service may come back to itself by a middleware for error pages
 	source := n.Place().Source
 	for _, f := range v.refused {
@@ -85,7 +90,7 @@ func (v *view) middleware(m *plan.Middleware) verdict {
 	if out, ok := v.verdicts[&m.Node]; ok {
 		return out
 	}
-	v.verdicts[&m.Node] = verdict{m.Status, m.Findings}
+	v.verdicts[&m.Node] = v.planned(&m.Node)
 	needs := v.needMiddlewares(m.Chain)
 	if m.Service != nil {
 		needs = append(needs, dependency{v.service(m.Service), "service", &m.Service.Node})
@@ -105,7 +110,7 @@ func (v *view) service(s *plan.Service) verdict {
 	if out, ok := v.verdicts[&s.Node]; ok {
 		return out
 	}
-	v.verdicts[&s.Node] = verdict{s.Status, s.Findings}
+	v.verdicts[&s.Node] = v.planned(&s.Node)
 	needs := v.needMiddlewares(s.Middlewares)
 	for _, c := range s.Children {
 		if c != nil {
@@ -164,22 +169,19 @@ func (d verdict) shown(out map[string]any, n *plan.Node, kind string, full bool)
 	return out
 }
 
-// sorted returns the values of a map in the order of their qualified names.
-func sorted[T interface{ Held() bool }](m map[plan.Name]T) []T {
-	names := slices.SortedFunc(maps.Keys(m), func(a, b plan.Name) int {
-		return cmp.Or(cmp.Compare(a.Local, b.Local), cmp.Compare(a.Provider, b.Provider))
-	})
-	out := make([]T, 0, len(names))
-	for _, n := range names {
-		if !m[n].Held() {
-			out = append(out, m[n])
+// listed leaves out the elements whose source is away.
+func listed[E interface{ Held() bool }](set []E) []E {
+	out := make([]E, 0, len(set))
+	for _, e := range set {
+		if !e.Held() {
+			out = append(out, e)
 		}
 	}
 	return out
 }
 
 func (v *view) httpRouters() (list []element) {
-	for _, r := range sorted(v.p.HTTP.Routers) {
+	for _, r := range listed(v.p.HTTP.Routers) {
 		d := v.judgeRouter(r)
 		middlewares := v.routerMiddlewares(r)
 		list = append(list, element{name: r.Name.String(), provider: r.Name.Provider, status: d.status.String(), rule: r.Config.Rule,
@@ -212,7 +214,7 @@ func (v *view) routerMiddlewares(r *plan.Router) (names []string) {
 	}
 	for _, ref := range r.Config.Middlewares {
 		name := plan.Resolve(ref, r.Name.Provider)
-		if ref != "" && v.p.HTTP.Middlewares[name] == nil {
+		if ref != "" && v.p.HTTP.Middlewares.Get(name) == nil {
 			names = append(names, name.String())
 		}
 	}
@@ -245,12 +247,12 @@ func filled(o dynamic.RouterObservability) dynamic.RouterObservability {
 
 func (v *view) httpServices() (list []element) {
 	usedBy := map[plan.Name][]string{}
-	for _, r := range sorted(v.p.HTTP.Routers) {
+	for _, r := range listed(v.p.HTTP.Routers) {
 		if r.Service != nil {
 			usedBy[r.Service.Name] = append(usedBy[r.Service.Name], r.Name.String())
 		}
 	}
-	for _, s := range sorted(v.p.HTTP.Services) {
+	for _, s := range listed(v.p.HTTP.Services) {
 		d, servers := v.service(s), 0
 		if lb := s.Config.LoadBalancer; lb != nil {
 			servers = len(lb.Servers)
@@ -299,12 +301,12 @@ func usedAs(out map[string]any, by []string) map[string]any {
 
 func (v *view) httpMiddlewares() (list []element) {
 	usedBy := map[plan.Name][]string{}
-	for _, r := range sorted(v.p.HTTP.Routers) {
+	for _, r := range listed(v.p.HTTP.Routers) {
 		for _, m := range r.Middlewares {
 			usedBy[m.Name] = append(usedBy[m.Name], r.Name.String())
 		}
 	}
-	for _, m := range sorted(v.p.HTTP.Middlewares) {
+	for _, m := range listed(v.p.HTTP.Middlewares) {
 		d := v.middleware(m)
 		list = append(list, element{name: m.Name.String(), provider: m.Name.Provider, status: d.status.String(), kind: strings.ToLower(m.Type),
 			show: func(full bool) map[string]any {

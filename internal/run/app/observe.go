@@ -104,14 +104,14 @@ func (a *App) metered(p *plan.Plan, by bool) {
 	}
 	now := time.Now()
 	live := map[meter.Level]map[string]bool{meter.Router: {}, meter.Service: {}}
-	for name := range p.HTTP.Routers {
-		live[meter.Router][name.String()] = true
+	for _, e := range p.HTTP.Routers {
+		live[meter.Router][e.Name.String()] = true
 	}
-	for name := range p.TCP.Routers {
-		live[meter.Router][name.String()] = true
+	for _, e := range p.TCP.Routers {
+		live[meter.Router][e.Name.String()] = true
 	}
-	for name := range p.HTTP.Services {
-		live[meter.Service][name.String()] = true
+	for _, e := range p.HTTP.Services {
+		live[meter.Service][e.Name.String()] = true
 	}
 	for _, m := range a.meters {
 		if by {

@@ -73,7 +73,7 @@ func runExplain(p *Process, args []string) int {
 	}
 	built, refused := c.plan()
 	answer := explain.Ask(built, q, explain.Facts{Refused: refused, Certificate: engine.Certificate(built)})
-	if built.HTTP.Routers == nil || len(answer.Ways) == 0 {
+	if len(answer.Ways) == 0 {
 		// Nothing was read that could be asked: what stood in the way is the cause.
 		for _, f := range c.findings {
 			if f.Severity == diag.Error {

@@ -201,11 +201,11 @@ func (b *build) report(n *plan.Node, err error) {
 func (b *build) identity(n *plan.Node) *plan.Identity {
 	switch n.Kind {
 	case "http.middlewares":
-		return b.p.HTTP.Middlewares[n.Name].Identity
+		return b.p.HTTP.Middlewares.Get(n.Name).Identity
 	case "http.services":
-		return b.p.HTTP.Services[n.Name].Identity
+		return b.p.HTTP.Services.Get(n.Name).Identity
 	case "tcp.services":
-		return b.p.TCP.Services[n.Name].Identity
+		return b.p.TCP.Services.Get(n.Name).Identity
 	}
 	return nil
 }

@@ -8,9 +8,9 @@ type inForce map[string]*service
 // servicesInForce returns what can be asked about services from now on.
 func (b *build) servicesInForce() *inForce {
 	out := inForce{}
-	for name, s := range b.p.HTTP.Services {
+	for _, s := range b.p.HTTP.Services {
 		if built := b.services[s.Identity]; built != nil && len(built.balancers) > 0 {
-			out[name.String()] = built
+			out[s.Name.String()] = built
 		}
 	}
 	return &out
