@@ -26,7 +26,6 @@ var gaps = []gap{
 	providerGap("etcd", func(p *Providers) bool { return p.Etcd != nil }),
 	providerGap("zooKeeper", func(p *Providers) bool { return p.ZooKeeper != nil }),
 	providerGap("redis", func(p *Providers) bool { return p.Redis != nil }),
-	providerGap("http", func(p *Providers) bool { return p.HTTP != nil }),
 	providerGap("plugin", func(p *Providers) bool { return len(p.Plugin) > 0 }),
 
 	{diag.Error, []string{"serversTransport", "spiffe"}, func(c *Config) bool {

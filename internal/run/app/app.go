@@ -22,6 +22,7 @@ import (
 	"sluice/internal/core/static"
 	"sluice/internal/intake/docker"
 	"sluice/internal/intake/file"
+	"sluice/internal/intake/httppoll"
 	"sluice/internal/intake/provider"
 	"sluice/internal/intake/rest"
 	"sluice/internal/observe/accesslog"
@@ -144,6 +145,9 @@ func New(o Options) (*App, error) {
 	}
 	if c := o.Static.Providers.Swarm; c != nil {
 		a.providers = append(a.providers, docker.NewSwarm(*c, containers))
+	}
+	if c := o.Static.Providers.HTTP; c != nil {
+		a.providers = append(a.providers, httppoll.New(*c, httppoll.Options{Log: o.Log, ClientTLS: certs.Client, Version: o.Version}))
 	}
 	a.providers = append(a.providers, o.Providers...)
 	a.apply(nil)
