@@ -217,7 +217,7 @@ func (f *follower) makeUnits(now time.Time) (out []change) {
 		u := w.derive(id, f.source(m.c), m.c, p, why)
 		u.late = w.late(m.c)
 		m.unit = u
-		if u.presence == live {
+		if u.presence == live && f.settings.watch {
 			f.probeAll(m, u.targets, now)
 		}
 		if u.presence == invisible {

@@ -106,12 +106,11 @@ func (f *follower) event(e event) {
 			if e.lingers {
 				f.ask(f.member(e.id))
 			}
-		case "start", "unpause", "rename", "connect", "health_status":
+		case "start", "unpause":
 			f.ask(f.member(e.id))
 		}
 		return
 	}
-	m.events++
 	now := time.Now()
 	switch e.action {
 	case "kill":
@@ -119,15 +118,23 @@ func (f *follower) event(e event) {
 			m.drain = now.Add(drainFor)
 			f.touch(m)
 		}
+		return
+	case "stop", "oom", "update":
+		return // other events tell what they change
+	}
+	m.events++
+	switch e.action {
 	case "die", "died":
 		f.status(m, stateExited)
-		f.ask(m)
 	case "pause":
 		f.status(m, statePaused)
 	case "destroy", "remove":
 		f.gone(m)
-	case "stop", "oom", "update":
-		// Other events tell what they change.
+	case "connect", "disconnect":
+		// Networks of what does not run are given up and taken up with its life.
+		if m.c == nil || m.c.status != stateExited {
+			f.ask(m)
+		}
 	default:
 		f.ask(m)
 	}

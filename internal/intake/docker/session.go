@@ -135,6 +135,7 @@ func (f *follower) look(ctx context.Context, talk engine) error {
 // listed compares the list with what is known.
 func (f *follower) listed(ctx context.Context, talk engine, list []listed) {
 	f.talk, f.session = talk, ctx
+	f.told(f.settings.findings)
 	there := make(map[string]bool, len(list))
 	for _, l := range list {
 		there[l.ID] = true
@@ -248,7 +249,6 @@ func (f *follower) answered(id string, c *container, err error) {
 // firstLook notes that everything has been looked at once.
 func (f *follower) firstLook() {
 	f.synced = true
-	f.told(f.settings.findings)
 	select {
 	case <-f.looked:
 	default:

@@ -266,6 +266,7 @@ func (f *follower) converseSwarm(ctx context.Context, talk engine) error {
 
 // polled takes what a manager said.
 func (f *follower) polled(state *swarmState) {
+	f.told(f.settings.findings)
 	there := make(map[string]bool, len(state.tasks))
 	if f.services == nil {
 		f.services = map[string]bool{}
