@@ -29,7 +29,7 @@ const (
 // retryAfter is when clients of a service whose containers are away shall ask again.
 const retryAfter = 5
 
-// unit is what one container contributes to the configuration. It is immutable once made.
+// unit is what one container contributes to the configuration. It does not change once a merger has it.
 type unit struct {
 	// key is unique among the units of a provider.
 	key      string
@@ -42,6 +42,8 @@ type unit struct {
 	where    dynamic.Locator
 	findings diag.List
 	broken   map[string]diag.List
+	// keys are those of all its elements, filled by elements.
+	keys []elementKey
 	// targets are the addresses of servers whose answering decides.
 	targets []string
 	// late says that the targets have had time enough to answer.

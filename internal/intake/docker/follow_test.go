@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +20,27 @@ import (
 	"sluice/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv("DIAL_STDIO"); path != "" {
+		dialStdio(path)
+		return
+	}
+	testkit.Main(m)
+}
+
+// dialStdio connects input and output with a socket, as the docker command does at the far end of ssh.
+func dialStdio(path string) {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	go func() {
+		_, _ = io.Copy(c, os.Stdin)
+		c.Close()
+	}()
+	_, _ = io.Copy(os.Stdout, c)
+}
 
 // fake is an engine in memory. Its containers change by its methods, which tell events as a real one does.
 type fake struct {

@@ -24,6 +24,9 @@ type merger struct {
 	fragments []*entry
 	byUnit    map[string]*entry
 	dirty     map[string]bool
+	// shapes numbers the different definitions of a unit's elements: two that are alike, servers aside, have one number.
+	shapes map[*unit]map[elementKey]int
+	shape  int
 }
 
 // entry is the fragment of a unit.
@@ -35,17 +38,39 @@ type entry struct {
 }
 
 func newMerger() *merger {
-	return &merger{units: map[string]*unit{}, owners: map[elementKey][]*unit{}, byUnit: map[string]*entry{}, dirty: map[string]bool{}}
+	return &merger{units: map[string]*unit{}, owners: map[elementKey][]*unit{}, byUnit: map[string]*entry{}, dirty: map[string]bool{},
+		shapes: map[*unit]map[elementKey]int{}}
 }
 
 // elements lists the keys of everything that a unit defines.
 func (u *unit) elements() (out []elementKey) {
+	if u.keys != nil {
+		return u.keys
+	}
+	defer func() { u.keys = out }()
 	for i, k := range kinds {
 		for _, name := range k.names(u.config) {
 			out = append(out, elementKey{i, name})
 		}
 	}
 	return out
+}
+
+// shapeOf returns the number of the definition of an element: that of a unit that defines it alike, or a new one.
+func (m *merger) shapeOf(e elementKey, u *unit) int {
+	compared := map[int]bool{}
+	for _, other := range m.owners[e] {
+		n := m.shapes[other][e]
+		if compared[n] {
+			continue
+		}
+		compared[n] = true
+		if kinds[e.kind].same(other.config, u.config, e.name) {
+			return n
+		}
+	}
+	m.shape++
+	return m.shape
 }
 
 // put replaces the unit of that key; a nil one removes it.
@@ -61,6 +86,7 @@ func (m *merger) put(key string, u *unit) {
 				m.owners[e] = list
 			}
 		}
+		delete(m.shapes, old)
 	}
 	m.dirty[key] = true
 	if u == nil {
@@ -68,7 +94,9 @@ func (m *merger) put(key string, u *unit) {
 		return
 	}
 	m.units[key] = u
+	m.shapes[u] = map[elementKey]int{}
 	for _, e := range u.elements() {
+		m.shapes[u][e] = m.shapeOf(e, u)
 		list := append(slices.Clone(m.owners[e]), u)
 		slices.SortStableFunc(list, precedence)
 		m.owners[e] = list
@@ -172,7 +200,7 @@ func (m *merger) build(u *unit) *entry {
 		k, list := &kinds[key.kind], m.owners[key]
 		id := k.path + "." + key.name
 		if first := list[0]; first != u {
-			if !first.held() && !u.held() && !k.same(first.config, u.config, key.name) {
+			if !first.held() && !u.held() && m.shapes[first][key] != m.shapes[u][key] {
 				f.Findings = append(f.Findings, diag.Finding{Place: u.where.Locate(append(strings.Split(k.path, "."), key.name)...), Severity: diag.Error,
 					Key: id, Code: CodeDuplicate, Message: fmt.Sprintf("defined differently by the older %s; this definition has no effect", first.source),
 					Hint: "give one of them another name, or both the same labels"})
@@ -182,7 +210,7 @@ func (m *merger) build(u *unit) *entry {
 		owns = true
 		all := []*dynamic.Config{u.config}
 		for _, other := range list[1:] {
-			if k.same(u.config, other.config, key.name) {
+			if m.shapes[other][key] == m.shapes[u][key] {
 				all = append(all, other.config)
 			}
 		}
