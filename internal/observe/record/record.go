@@ -114,6 +114,8 @@ type Record struct {
 	Fault *fault.Fault
 	// Phase is how far it had come.
 	Phase Phase
+	// TraceID and SpanID name the span of the request in hexadecimal, empty where it has none.
+	TraceID, SpanID string
 	// Quiet says which sinks are to pass it by.
 	Quiet Quiet
 }
@@ -125,7 +127,7 @@ func (r *Record) Internal() bool { return strings.HasSuffix(r.Service, "@interna
 func (r *Record) Clone() *Record {
 	out := *r
 	for _, text := range []*string{&out.EntryPoint, &out.Router, &out.Service, &out.Server, &out.SNI, &out.Method, &out.Host, &out.Path,
-		&out.Query, &out.Proto, &out.User, &out.TLS.Subject} {
+		&out.Query, &out.Proto, &out.User, &out.TLS.Subject, &out.TraceID, &out.SpanID} {
 		*text = strings.Clone(*text)
 	}
 	out.Request, out.Response, out.Origin = keep(r.Request), keep(r.Response), keep(r.Origin)
