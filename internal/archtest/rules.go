@@ -58,6 +58,9 @@ var doorways = []doorway{
 	{"testkit/acmeserver", "github.com/letsencrypt/pebble/v2", "an ACME server inside tests"},
 	{"testkit/acmeserver", "github.com/letsencrypt/challtestsrv", "its name server"},
 	{"observe/prom", "github.com/prometheus/client_golang", "the Prometheus exposition format"},
+	{"observe/otel", "go.opentelemetry.io/otel", "traces and metrics for OpenTelemetry collectors"},
+	{"observe/otel", "go.opentelemetry.io/contrib/propagators", "the headers in which a trace goes on: W3C, B3, Jaeger and others"},
+	{"observe/otel", "google.golang.org/grpc", "the credentials of its gRPC exporters"},
 }
 
 // exempt are the modules of golang.org/x that any room except core may import.

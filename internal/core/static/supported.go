@@ -41,12 +41,7 @@ var gaps = []gap{
 
 	{diag.Warning, []string{"accessLog", "otlp"}, func(c *Config) bool { return c.AccessLog != nil && c.AccessLog.OTLP != nil }},
 	{diag.Warning, []string{"log", "otlp"}, func(c *Config) bool { return c.Log != nil && c.Log.OTLP != nil }},
-	{diag.Warning, []string{"tracing"}, func(c *Config) bool { return c.Tracing != nil }},
 	{diag.Warning, []string{"ocsp"}, func(c *Config) bool { return c.OCSP != nil }},
-	metricsGap("datadog", func(m *Metrics) bool { return m.Datadog != nil }),
-	metricsGap("statsD", func(m *Metrics) bool { return m.StatsD != nil }),
-	metricsGap("influxDB2", func(m *Metrics) bool { return m.InfluxDB2 != nil }),
-	metricsGap("otlp", func(m *Metrics) bool { return m.OTLP != nil }),
 	{diag.Warning, []string{"experimental", "plugins"}, func(c *Config) bool {
 		return c.Experimental != nil && len(c.Experimental.Plugins) > 0
 	}},
@@ -78,11 +73,6 @@ var (
 // providerGap is the row of a provider. Its elements are missing, so it is an error.
 func providerGap(key string, used func(p *Providers) bool) gap {
 	return gap{diag.Error, []string{"providers", key}, func(c *Config) bool { return c.Providers != nil && used(c.Providers) }}
-}
-
-// metricsGap is the row of a kind of metrics.
-func metricsGap(key string, used func(m *Metrics) bool) gap {
-	return gap{diag.Warning, []string{"metrics", key}, func(c *Config) bool { return c.Metrics != nil && used(c.Metrics) }}
 }
 
 // checkSupported reports each gap that the configuration falls into.

@@ -144,6 +144,7 @@ var fields = []field{
 	{"ServiceAddr", func(n *line, _ *layout, name string) { n.textIf(name, serverAddress(n.r.Server)) }},
 	{"ServiceName", func(n *line, _ *layout, name string) { n.textIf(name, n.r.Service) }},
 	{fieldServiceURL, func(n *line, _ *layout, name string) { n.textIf(name, n.r.Server) }},
+	{"SpanId", func(n *line, _ *layout, name string) { n.textIf(name, n.r.SpanID) }},
 	{fieldStartLocal, func(n *line, _ *layout, name string) { n.time(name, n.r.Start.Local(), stamp) }},
 	{fieldStartUTC, func(n *line, _ *layout, name string) { n.time(name, n.r.Start.UTC(), stamp) }},
 	{"TLSCipher", func(n *line, _ *layout, name string) {
@@ -157,7 +158,10 @@ var fields = []field{
 			n.text(name, tlsVersion(n.r.TLS.Version))
 		}
 	}},
+	{"TraceId", func(n *line, _ *layout, name string) { n.textIf(name, n.r.TraceID) }},
 	{"entryPointName", func(n *line, _ *layout, name string) { n.textIf(name, n.r.EntryPoint) }},
+	{"span_id", func(n *line, _ *layout, name string) { n.textIf(name, n.r.SpanID) }},
+	{"trace_id", func(n *line, _ *layout, name string) { n.textIf(name, n.r.TraceID) }},
 }
 
 // suiteNames are made once: crypto/tls builds its whole list for each question.

@@ -39,10 +39,11 @@ type Options struct {
 	EntryPoints, Routers, Services bool
 	// Internals counts requests to internal services as well.
 	Internals bool
-	// Bounds are the upper bounds of the buckets of durations, in seconds, ascending.
+	// Bounds are the upper bounds of the buckets of durations, in seconds.
 	Bounds []float64
-	// Headers are the request fields whose values are labels of request counters, in the order of Requests.Headers.
-	Headers []string
+	// Headers are the request fields whose values are labels of request counters, HeaderLabels the names of these labels in
+	// the same order.
+	Headers, HeaderLabels []string
 	// MaxSeries replaces the constant; for tests.
 	MaxSeries int
 }
@@ -115,6 +116,9 @@ func New(o Options) *Meter {
 	if o.MaxSeries == 0 {
 		o.MaxSeries = MaxSeries
 	}
+	o.Bounds = slices.Clone(o.Bounds)
+	slices.Sort(o.Bounds)
+	o.Bounds = slices.Compact(o.Bounds)
 	m := &Meter{o: o}
 	m.Overhead.init(overheadBounds)
 	m.Counts.limit, m.TLS.limit, m.Retries.limit, m.Tunnels.limit, m.Faults.limit = o.MaxSeries, o.MaxSeries, o.MaxSeries, o.MaxSeries, o.MaxSeries
@@ -122,12 +126,6 @@ func New(o Options) *Meter {
 	m.Traffic.fill = func(t *Traffic) { t.Durations.init(o.Bounds) }
 	return m
 }
-
-// Bounds are the upper bounds of the buckets of durations, in seconds.
-func (m *Meter) Bounds() []float64 { return m.o.Bounds }
-
-// Headers are the request fields that are labels.
-func (m *Meter) Headers() []string { return m.o.Headers }
 
 // Reloaded notes that a configuration was put in force.
 func (m *Meter) Reloaded(at time.Time) {

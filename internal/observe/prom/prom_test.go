@@ -23,10 +23,10 @@ func (f fieldList) Len() int                         { return len(f) }
 func (f fieldList) Field(i int) (name, value string) { return f[i][0], f[i][1] }
 
 // scrape reads the metrics as a server would.
-func scrape(t *testing.T, c *static.Prometheus, m *meter.Meter, s Sources) map[string]*dto.MetricFamily {
+func scrape(t *testing.T, m *meter.Meter, s meter.Sources) map[string]*dto.MetricFamily {
 	t.Helper()
 	w := httptest.NewRecorder()
-	New(c, m, s).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	New(m, s).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -60,12 +60,12 @@ func TestNames(t *testing.T) {
 		Request: fieldList{{"x-zone", "a\xff"}, {"user-agent", "curl"}}})
 	m.Record(&record.Record{EntryPoint: "web", Router: "vm@file", Service: "vm@file", SNI: "vm.test", Passthrough: true, BytesIn: 3, BytesOut: 4})
 	m.Record(&record.Record{EntryPoint: "web", Fault: fault.New(fault.RequestTimeout, "slow", nil)})
-	families := scrape(t, c, m, Sources{
+	families := scrape(t, m, meter.Sources{
 		Open: func(yield func(string, string, int)) { yield("web", "TCP", 3) },
-		Certificates: func() []Certificate {
-			return []Certificate{{"a.test", "7", []string{"a.test", "b.test"}, time.Unix(2000, 0)}, {"a.test", "7", nil, time.Unix(2000, 0)}}
+		Certificates: func() []meter.Certificate {
+			return []meter.Certificate{{CommonName: "a.test", Serial: "7", Names: []string{"a.test", "b.test"}, NotAfter: time.Unix(2000, 0)}, {CommonName: "a.test", Serial: "7", NotAfter: time.Unix(2000, 0)}}
 		},
-		Servers:  func() []Server { return []Server{{"s@file", "http://10.0.0.1", true}} },
+		Servers:  func() []meter.Server { return []meter.Server{{Service: "s@file", URL: "http://10.0.0.1", Up: true}} },
 		Findings: func() map[string]int { return map[string]int{"error": 2} },
 		Dropped:  func() uint64 { return 4 },
 		Version:  "1.0",
@@ -137,7 +137,7 @@ func TestLevelsOff(t *testing.T) {
 	c := &static.Prometheus{Buckets: []float64{1, 0.5, 1}}
 	m := meter.New(MeterOptions(c, false))
 	m.Record(&record.Record{EntryPoint: "web", Router: "r@file", Service: "s@file", Method: "GET", Protocol: record.HTTP, Status: 200})
-	for name := range scrape(t, c, m, Sources{}) {
+	for name := range scrape(t, m, meter.Sources{}) {
 		if strings.Contains(name, "requests") {
 			t.Errorf("%s is there", name)
 		}

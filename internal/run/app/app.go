@@ -74,12 +74,15 @@ type App struct {
 	budget      *httpmsg.Budget
 	datagrams   datagram.Current
 	udp         []*datagram.EntryPoint
-	sink        record.Sink // nil when nobody wants to hear
+	sinks       record.Sinks
+	sink        record.Sink // all of them, nil when nobody wants to hear
 	engine      *engine.Engine
 	challenges  *acme.Challenges // nil without certificate resolvers
 	ping        *admin.Ping
 	accessLog   *accesslog.Log // nil when it is off
 	meters      []*meter.Meter // those who are told of configurations
+	tracer      record.Tracer  // nil when it is off
+	closers     []func()       // of what hears of exchanges
 	file        *file.Provider
 	providers   []provider.Provider
 
@@ -179,6 +182,7 @@ func (a *App) bind() error {
 		w := watch.New()
 		o := entryPointOptions(s.Name, a.static.EntryPoints[s.Name], a.options.Hostname)
 		o.Position, o.Listener, o.Current, o.Sink, o.Log = len(a.entryPoints), s.TCP, &a.current, a.sink, a.log
+		o.Tracer = a.tracer
 		o.Budget, o.Watch = a.budget, w
 		if a.challenges != nil {
 			o.Challenges = a.challenges

@@ -2,14 +2,22 @@ package app
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"io"
+	"maps"
+	"os"
 	"time"
 
+	"sluice/internal/core/dynamic"
 	"sluice/internal/core/plan"
+	"sluice/internal/core/static"
 	"sluice/internal/observe/accesslog"
 	"sluice/internal/observe/meter"
+	"sluice/internal/observe/otel"
 	"sluice/internal/observe/prom"
-	"sluice/internal/observe/record"
+	"sluice/internal/observe/push"
+	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/forward"
 	"sluice/internal/wire/bridge"
 	"sluice/internal/wire/httpmsg"
@@ -18,9 +26,8 @@ import (
 // observe opens what hears of exchanges, and returns what serves metrics, nil where nobody wants any. What cannot be opened
 // is reported and left off: traffic goes on without it.
 func (a *App) observe() (metrics httpmsg.Handler) {
-	var sinks record.Sinks
 	if a.options.Sink != nil {
-		sinks = append(sinks, a.options.Sink)
+		a.sinks = append(a.sinks, a.options.Sink)
 	}
 	if c := a.static.AccessLog; c != nil {
 		l, err := accesslog.New(c, accesslog.Options{Stdout: cmp.Or[io.Writer](a.options.Stdout, io.Discard), Log: a.log})
@@ -28,28 +35,132 @@ func (a *App) observe() (metrics httpmsg.Handler) {
 			a.log.Error("There is no access log", "error", err)
 		} else {
 			a.accessLog = l
-			sinks = append(sinks, l)
+			a.sinks = append(a.sinks, l)
 		}
 	}
-	if c := a.static.Metrics; c != nil && c.Prometheus != nil {
-		m := meter.New(prom.MeterOptions(c.Prometheus, c.AddInternals))
-		a.meters = append(a.meters, m)
-		sinks = append(sinks, m)
-		metrics = bridge.Wrap(prom.New(c.Prometheus, m, a.sources()))
+	if c := a.static.Metrics; c != nil {
+		if c.Prometheus != nil {
+			metrics = bridge.Wrap(prom.New(a.meter(prom.MeterOptions(c.Prometheus, c.AddInternals)), a.sources()))
+		}
+		a.push(c)
 	}
-	switch len(sinks) {
+	if c := a.static.Tracing; c != nil {
+		a.trace(c)
+	}
+	switch len(a.sinks) {
 	case 0:
 	case 1:
-		a.sink = sinks[0]
+		a.sink = a.sinks[0]
 	default:
-		a.sink = sinks
+		a.sink = a.sinks
 	}
 	return metrics
 }
 
+// meter makes a meter that hears of requests and configurations.
+func (a *App) meter(o meter.Options) *meter.Meter {
+	m := meter.New(o)
+	a.meters = append(a.meters, m)
+	a.sinks = append(a.sinks, m)
+	return m
+}
+
+// push starts what sends metrics by itself.
+func (a *App) push(c *static.Metrics) {
+	options := func(entryPoints, routers, services bool) push.Options {
+		return push.Options{Meter: a.meter(meter.Options{EntryPoints: entryPoints, Routers: routers, Services: services,
+			Internals: c.AddInternals, Bounds: push.Bounds()}), Sources: a.sources(), Log: a.log}
+	}
+	if s := c.StatsD; s != nil {
+		a.atEnd(push.StatsD(s, options(s.AddEntryPointsLabels, s.AddRoutersLabels, s.AddServicesLabels)).Close)
+	}
+	if d := c.Datadog; d != nil {
+		a.atEnd(push.Datadog(d, os.Getenv, options(d.AddEntryPointsLabels, d.AddRoutersLabels, d.AddServicesLabels)).Close)
+	}
+	if i := c.InfluxDB2; i != nil {
+		p, err := push.InfluxDB2(i, options(i.AddEntryPointsLabels, i.AddRoutersLabels, i.AddServicesLabels))
+		if err != nil {
+			a.log.Error("Metrics are not sent to InfluxDB", "error", err)
+		} else {
+			a.atEnd(p.Close)
+		}
+	}
+	o := c.OTLP
+	if o == nil {
+		return
+	}
+	e, err := endpoint(o.GRPC, o.HTTP)
+	if err == nil {
+		m := a.meter(meter.Options{EntryPoints: o.AddEntryPointsLabels, Routers: o.AddRoutersLabels, Services: o.AddServicesLabels,
+			Internals: c.AddInternals, Bounds: o.ExplicitBoundaries})
+		var sender *otel.Metrics
+		if sender, err = otel.NewMetrics(context.Background(), e, a.identity(o.ServiceName, o.ResourceAttributes), o.PushInterval.Std(), m, a.sources()); err == nil {
+			otel.HandleErrors(a.log)
+			a.atEnd(func() { a.ended("metrics", sender.Close()) })
+		}
+	}
+	if err != nil {
+		a.log.Error("Metrics are not sent to a collector", "error", err)
+	}
+}
+
+// trace starts what sends traces.
+func (a *App) trace(c *static.Tracing) {
+	if c.OTLP == nil {
+		return
+	}
+	e, err := endpoint(c.OTLP.GRPC, c.OTLP.HTTP)
+	if err == nil {
+		attributes := maps.Clone(c.GlobalAttributes)
+		if attributes == nil {
+			attributes = map[string]string{}
+		}
+		maps.Copy(attributes, c.ResourceAttributes)
+		var t *otel.Tracer
+		if t, err = otel.NewTracer(context.Background(), c, e, a.identity(c.ServiceName, attributes)); err == nil {
+			otel.HandleErrors(a.log)
+			a.tracer = t
+			a.atEnd(func() { a.ended("traces", t.Close()) })
+		}
+	}
+	if err != nil {
+		a.log.Error("There are no traces", "error", err)
+	}
+}
+
+func (a *App) identity(service string, attributes map[string]string) otel.Identity {
+	return otel.Identity{Service: service, Version: a.options.Version, Attributes: attributes}
+}
+
+// endpoint is the collector of a configuration; gRPC wins.
+func endpoint(g *static.OTLPGRPC, h *static.OTLPHTTP) (e otel.Endpoint, err error) {
+	var t *dynamic.ClientTLS
+	switch {
+	case g != nil:
+		e, t = otel.Endpoint{GRPC: true, Address: g.Endpoint, Insecure: g.Insecure, Headers: g.Headers}, g.TLS
+	case h != nil:
+		e, t = otel.Endpoint{Address: h.Endpoint, Headers: h.Headers}, h.TLS
+	default:
+		return e, errors.New("neither otlp.http nor otlp.grpc is set")
+	}
+	if t != nil {
+		e.TLS, err = certs.Client(t)
+	}
+	return e, err
+}
+
+// atEnd remembers what is to be closed when nothing is recorded any more.
+func (a *App) atEnd(f func()) { a.closers = append(a.closers, f) }
+
+func (a *App) ended(what string, err error) {
+	if err != nil {
+		a.log.Warn("The last "+what+" could not be sent", "error", err)
+	}
+}
+
 // sources tell what metrics look at rather than count.
-func (a *App) sources() prom.Sources {
-	s := prom.Sources{Version: a.options.Version, Certificates: a.certificates, Servers: a.checkedServers, Findings: a.findingCounts,
+func (a *App) sources() meter.Sources {
+	s := meter.Sources{Version: a.options.Version, Certificates: a.certificates, Servers: a.checkedServers, Findings: a.findingCounts,
 		Open: func(yield func(entryPoint, protocol string, n int)) {
 			for _, e := range a.entryPoints {
 				yield(e.Name(), "TCP", e.Open())
@@ -64,10 +175,10 @@ func (a *App) sources() prom.Sources {
 	return s
 }
 
-func (a *App) certificates() (out []prom.Certificate) {
+func (a *App) certificates() (out []meter.Certificate) {
 	for _, p := range a.engine.Certificates() {
 		if leaf := p.TLS.Leaf; leaf != nil {
-			out = append(out, prom.Certificate{CommonName: leaf.Subject.CommonName, Serial: leaf.SerialNumber.String(),
+			out = append(out, meter.Certificate{CommonName: leaf.Subject.CommonName, Serial: leaf.SerialNumber.String(),
 				Names: p.Names, NotAfter: leaf.NotAfter})
 		}
 	}
@@ -75,10 +186,10 @@ func (a *App) certificates() (out []prom.Certificate) {
 }
 
 // checkedServers are the servers of services with a health check.
-func (a *App) checkedServers() (out []prom.Server) {
+func (a *App) checkedServers() (out []meter.Server) {
 	a.engine.Servers(func(service string, s forward.ServerState) {
 		if s.Checked {
-			out = append(out, prom.Server{Service: service, URL: s.URL, Up: s.Up})
+			out = append(out, meter.Server{Service: service, URL: s.URL, Up: s.Up})
 		}
 	})
 	return out
@@ -121,8 +232,11 @@ func (a *App) metered(p *plan.Plan, by bool) {
 	}
 }
 
-// closeLogs writes what is waiting. Nothing may be recorded afterwards.
+// closeLogs writes and sends what is waiting. Nothing may be recorded afterwards.
 func (a *App) closeLogs() {
+	for _, f := range a.closers {
+		f()
+	}
 	if a.accessLog == nil {
 		return
 	}

@@ -35,9 +35,9 @@ type chain struct {
 
 // httpRouter builds what an entry point does with a router's requests.
 func (b *build) httpRouter(r *plan.Router, denied entrypoint.EncodedCharacters) entrypoint.HTTPRouter {
-	o := &r.Observability
+	o, t := &r.Observability, b.e.o.Static.Tracing
 	out := entrypoint.HTTPRouter{Name: r.Name.String(), Denied: denied,
-		Quiet: httpmsg.Quiet{AccessLog: isFalse(o.AccessLogs), Metrics: isFalse(o.Metrics), Tracing: isFalse(o.Tracing)}}
+		Quiet: httpmsg.Quiet{AccessLog: isFalse(o.AccessLogs), Metrics: isFalse(o.Metrics), Tracing: isFalse(o.Tracing) || t == nil || !t.AddInternals && r.Service != nil && r.Service.Type == plan.TypeInternal}}
 	if r.Config.DefaultRule {
 		h := fnv.New64()
 		h.Write([]byte(r.Name.String()))
@@ -89,20 +89,28 @@ func (b *build) router(r *plan.Router) httpmsg.Handler {
 	if r.Status == plan.Disabled || r.Service == nil {
 		return refusal{"the router is disabled: " + first(r.Findings)}
 	}
-	h, err := b.wrap(r.Middlewares, r.Name, b.service(r.Service))
+	detailed, service := b.detailed(r), b.service(r.Service)
+	if detailed {
+		service = &traced{name: "Service", attributes: []string{"traefik.service.name", r.Service.Name.String()}, next: service}
+	}
+	h, err := b.wrap(r.Middlewares, r.Name, service, detailed)
 	if err != nil {
 		return refusal{err.Error()}
+	}
+	if detailed {
+		h = &traced{name: "Router", next: h, attributes: []string{"traefik.router.name", r.Name.String(),
+			"traefik.service.name", r.Service.Name.String(), "http.route", r.Rule.Text}}
 	}
 	return h
 }
 
-// wrap puts middlewares around a handler, the first one outermost.
-func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Handler) (httpmsg.Handler, error) {
+// wrap puts middlewares around a handler, the first one outermost. detailed gives each a span.
+func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Handler, detailed bool) (httpmsg.Handler, error) {
 	var err error
 	for i := len(list) - 1; i >= 0; i-- {
 		m := list[i]
 		if m.Type == "chain" {
-			if next, err = b.wrap(m.Chain, router, next); err != nil {
+			if next, err = b.wrap(m.Chain, router, next, detailed); err != nil {
 				return nil, err
 			}
 			continue
@@ -122,6 +130,9 @@ func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Han
 		if next, err = kind.Build(m.Config, env, next); err != nil {
 			b.report(&m.Node, err)
 			return nil, fmt.Errorf("the middleware %s cannot be built: %w", m.Name, err)
+		}
+		if detailed {
+			next = &traced{name: m.Type, attributes: []string{"traefik.middleware.name", m.Name.String()}, next: next}
 		}
 	}
 	return next, nil

@@ -124,8 +124,12 @@ func (b *build) fill(s *plan.Service, out *service, bare *later) {
 		out.handler = refusal{fmt.Sprintf("the service %s cannot be built: %v", s.Name, err)}
 		return
 	}
-	bare.handler = &named{s.Name.String(), kind}
-	h, err := b.wrap(s.Middlewares, s.Name, kind)
+	var send httpmsg.Handler = kind
+	if s.Type == "loadBalancer" {
+		send = b.toServers(kind)
+	}
+	bare.handler = &named{s.Name.String(), send}
+	h, err := b.wrap(s.Middlewares, s.Name, send, false)
 	if err != nil {
 		kind.Close()
 		out.handler = refusal{err.Error()}

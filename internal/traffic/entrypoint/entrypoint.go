@@ -85,6 +85,8 @@ type Options struct {
 	ACMEByPass bool
 	// Sink hears of every exchange and refused connection; nil for nobody.
 	Sink record.Sink
+	// Tracer makes spans of requests; may be nil.
+	Tracer record.Tracer
 	// Budget accounts for memory beyond pooled buffers; nil has no limit.
 	Budget *httpmsg.Budget
 	// Watch holds the deadlines. It must run while the entry point does.
@@ -103,6 +105,7 @@ type EntryPoint struct {
 	challenges Challenges
 	byPass     bool
 	sink       record.Sink
+	tracer     record.Tracer
 	origin     bool // the sink wants the fields of servers
 	log        *slog.Logger
 	faults     *faultlog.Log
@@ -116,7 +119,8 @@ type EntryPoint struct {
 func New(o Options) *EntryPoint {
 	e := &EntryPoint{name: o.Name, position: o.Position, current: o.Current, http: o.HTTP, timeouts: o.Timeouts,
 		proxy: o.Proxy, challenges: o.Challenges, byPass: o.ACMEByPass, sink: o.Sink, origin: record.NeedsOrigin(o.Sink),
-		log: o.Log.With("entryPointName", o.Name)}
+		tracer: o.Tracer,
+		log:    o.Log.With("entryPointName", o.Name)}
 	e.faults = faultlog.New(e.log)
 	e.listener = sock.NewListener(o.Listener, o.Watch, func(err error, suppressed int) {
 		e.log.Error("Accepting connections fails for now", "error", err, "suppressed", suppressed)

@@ -118,6 +118,9 @@ func (e *EntryPoint) choose(x *httpmsg.Exchange, l *lookup) (httpmsg.Handler, er
 // take checks what belongs to the router and returns its handler.
 func (e *EntryPoint) take(x *httpmsg.Exchange, r *HTTPRouter) (httpmsg.Handler, error) {
 	x.Facts.Router, x.Facts.Quiet = r.Name, r.Quiet
+	if e.tracer != nil && !r.Quiet.Tracing {
+		e.beginSpan(x)
+	}
 	if r.Denied.Denies(x.Req.Path) {
 		return nil, fault.New(fault.BadRequest, "the path holds a percent code that the entry point denies", nil)
 	}

@@ -19,7 +19,7 @@ func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 		e.faults.Tell(f, x.Peer.String(), slog.String("routerName", x.Facts.Router), slog.String("serviceName", x.Facts.Service),
 			slog.String("host", x.Req.Host.String()), slog.Int("status", x.Res.Status))
 	}
-	if e.sink == nil {
+	if e.sink == nil && e.tracer == nil {
 		return
 	}
 	asked := &x.Facts.Asked
@@ -53,7 +53,12 @@ func (e *EntryPoint) Finish(x *httpmsg.Exchange) {
 	if !x.Facts.FirstByte.IsZero() && !x.Facts.Sent.IsZero() {
 		r.Upstream = x.Facts.FirstByte.Sub(x.Facts.Sent)
 	}
-	e.sink.Record(r)
+	if e.tracer != nil {
+		e.endSpan(x, r)
+	}
+	if e.sink != nil {
+		e.sink.Record(r)
+	}
 	*r = record.Record{}
 	records.Put(r)
 }

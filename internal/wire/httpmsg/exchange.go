@@ -180,6 +180,8 @@ type Facts struct {
 	Asked Asked
 	// Quiet says what the router's requests are kept out of.
 	Quiet Quiet
+	// Trace is the span of the request and Span the one that is under way inside it, both of package record; nil for none.
+	Trace, Span any
 	// User is the authenticated user, empty if none.
 	User string
 	// Retries counts tries beyond the first.
