@@ -95,7 +95,10 @@ type Chosen struct {
 	Middlewares []Step   `json:"middlewares,omitempty"`
 	Service     string   `json:"service,omitempty"`
 	ServiceKind string   `json:"serviceKind,omitempty"`
-	Servers     []string `json:"servers,omitempty"`
+	// Servers are those that it may end at.
+	Servers []string `json:"servers,omitempty"`
+	// Tree is the way through services made of services, with the state of every server; nil for connections.
+	Tree *Branch `json:"tree,omitempty"`
 }
 
 // Step is a middleware with what it does to the request.
@@ -113,6 +116,8 @@ type Facts struct {
 	// Certificate describes the certificate that a handshake for a server name shows, with the name empty for a client that
 	// sends none. With strict, ok is false where no certificate covers the name. nil where certificates are not known.
 	Certificate func(name string, strict bool) (text string, ok bool)
+	// ServerStatus tells for the URLs of a load balancer, called NAME@PROVIDER, whether they are up; nil where nobody looks.
+	ServerStatus func(service string) map[string]bool
 }
 
 // asking is one question put to one plan.

@@ -18,8 +18,8 @@ func (a *asking) serve(w *Way, ep *plan.EntryPoint, r *plan.Router, req *route.R
 	who := "the router " + quoted(r.Name.String())
 	if s := r.Service; s != nil {
 		w.Router.Service, w.Router.ServiceKind = s.Name.String(), s.Type
-		w.Router.Servers = servers(s, 0)
 	}
+	turns := a.tree(w.Router, r.Service)
 	walk := &walk{asking: a, way: w, path: string(req.Path)}
 	answered := walk.steps(r.Middlewares)
 	switch {
@@ -47,17 +47,34 @@ func (a *asking) serve(w *Way, ep *plan.EntryPoint, r *plan.Router, req *route.R
 		return
 	}
 	a.service(w, r.Service, who, walk.path, string(req.Path))
+	for _, turn := range turns {
+		w.Cause += "; " + turn
+	}
+}
+
+// tree fills the way of a request from a service on. turns are those that it takes because something is down.
+func (a *asking) tree(c *Chosen, s *plan.Service) (turns []string) {
+	if s == nil || s.Status == plan.Disabled || s.Type == plan.TypeInternal {
+		return nil
+	}
+	left := mostBranches
+	c.Tree = a.grow(s, "", &left)
+	c.Servers = c.Tree.follow(s, takesIt, &turns)
+	return turns
 }
 
 // service fills what the service behind all middlewares answers.
 func (a *asking) service(w *Way, s *plan.Service, who, path, asked string) {
-	switch {
-	case s.Type == plan.TypeInternal:
+	if s.Type == plan.TypeInternal {
 		w.Cause = who + " takes the request, and Sluice answers it itself (" + s.Name.String() + ")"
 		return
-	case len(w.Router.Servers) == 0:
+	}
+	if len(w.Router.Servers) == 0 {
 		w.Status = 503
 		w.Cause = "503: the service " + quoted(s.Name.String()) + " has no servers"
+		if w.Router.Tree.any() {
+			w.Cause = "503: the service " + quoted(s.Name.String()) + " has no server that is up"
+		}
 		if lb := s.Config.LoadBalancer; lb != nil && len(lb.Absent) > 0 {
 			w.Cause += ": " + strings.Join(lb.Absent, "; ")
 		}
@@ -90,23 +107,6 @@ func to(location string) string {
 		return ""
 	}
 	return " to " + location
-}
-
-// servers lists the servers of a service and of those below it.
-func servers(s *plan.Service, depth int) []string {
-	if s == nil || depth > 20 {
-		return nil
-	}
-	var out []string
-	if lb := s.Config.LoadBalancer; lb != nil {
-		for _, server := range lb.Servers {
-			out = append(out, from(server.URL, server.Origin))
-		}
-	}
-	for _, c := range s.Children {
-		out = append(out, servers(c, depth+1)...)
-	}
-	return out
 }
 
 // from adds to an address where it came from, if that is known.

@@ -153,7 +153,8 @@ func (a *API) explain(w http.ResponseWriter, r *http.Request) {
 		question.SetHeader(name, strings.TrimSpace(value))
 	}
 	p, refused := a.State.InForce()
-	reply(w, object(explain.Ask(p, question, explain.Facts{Refused: refused, Certificate: a.State.Certificate})))
+	reply(w, object(explain.Ask(p, question, explain.Facts{Refused: refused, Certificate: a.State.Certificate,
+		ServerStatus: a.State.ServerStatus})))
 }
 
 // reply writes compact JSON.

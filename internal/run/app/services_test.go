@@ -141,6 +141,10 @@ api: {insecure: true}
 			t.Errorf("a and b are down: %s gets %s, want %s", host, got, want)
 		}
 	}
+	if _, told := r.get("traefik", "http://x/api/explain?url=http://top.test/&entryPoint=web"); !strings.Contains(told, `the service \"mab@file\" is down, so \"c@file\" takes its place`) ||
+		!strings.Contains(told, `{"note":"it is down","status":"DOWN","url":"`+a.url()+`"}`) {
+		t.Errorf("explained as %s", told)
+	}
 	c.sick(true)
 	settle("a DOWN, b DOWN, c DOWN")
 	for host, want := range map[string]string{"top": "503 Service Unavailable", "over": "503 no available server"} {

@@ -216,7 +216,32 @@ func printChosen(line func(string, ...any), r *explain.Chosen) {
 	if r.Service != "" {
 		line("    service %s (%s)", r.Service, r.ServiceKind)
 	}
+	if r.Tree != nil {
+		printBranch(line, r.Tree, "    ")
+		return
+	}
 	for _, s := range r.Servers {
 		line("      server %s", s)
+	}
+}
+
+// printBranch writes what is at and below a service; the head of the topmost one is there already.
+func printBranch(line func(string, ...any), b *explain.Branch, indent string) {
+	for _, m := range b.Servers {
+		text := m.URL
+		if m.Origin != "" {
+			text += " (" + m.Origin + ")"
+		}
+		switch {
+		case m.Note != "":
+			text += ": gets nothing, " + m.Note
+		case m.Status != "":
+			text += ": " + strings.ToLower(m.Status)
+		}
+		line("%s  server %s", indent, text)
+	}
+	for _, c := range b.Children {
+		line("%s  %s: service %s (%s) %s", indent, c.Role, c.Service, c.Kind, c.Takes)
+		printBranch(line, c, indent+"  ")
 	}
 }

@@ -67,3 +67,31 @@ func TestCheckShowsTheLine(t *testing.T) {
 		})
 	}
 }
+
+// Services made of services are shown as a tree, with what becomes of the request at each.
+func TestExplainShowsTheTree(t *testing.T) {
+	file := write(t, "dynamic.yml", `
+http:
+  routers:
+    app: {rule: "Host(`+"`a.test`"+`)", service: top}
+  services:
+    a: {loadBalancer: {healthCheck: {path: /}, servers: [{url: "http://10.0.0.1"}, {url: "http://10.0.0.2", weight: 0}]}}
+    b: {loadBalancer: {servers: [{url: "http://10.0.0.3"}]}}
+    copied: {mirroring: {healthCheck: {}, service: a, mirrors: [{name: b, percent: 5}]}}
+    top: {failover: {service: copied, fallback: b}}
+`)
+	_, stdout, stderr := run(t, nil, "explain", "http://a.test/", file)
+	const want = `    service top@file (failover)
+      main: service copied@file (mirroring) takes the request
+        main: service a@file (loadBalancer) takes the request
+          server http://10.0.0.1
+          server http://10.0.0.2: gets nothing, its weight is 0
+        mirror, 5%: service b@file (loadBalancer) gets a copy
+          server http://10.0.0.3
+      fallback: service b@file (loadBalancer) takes what the main service does not deliver
+        server http://10.0.0.3
+`
+	if !strings.Contains(stdout, want) || !strings.Contains(stdout, `the service "top@file" sends it to http://10.0.0.1`+"\n") {
+		t.Errorf("%s%s", stdout, stderr)
+	}
+}
