@@ -171,6 +171,7 @@ func (b *builder) tcpService(at int) *TCPService {
 			s.Children = append(s.Children, b.tcpServiceReference(&s.Node, c.Name, "weighted", "services", strconv.Itoa(i), "name"))
 		}
 	}
+	b.checkTCPHealth(s)
 	was := b.previous.TCP.Services.Get(e.Name)
 	s.Identity = identify(b, was, was != nil && was.Status == s.Status && sameConfig(was.Config, s.Config) &&
 		sameNodes(was.Children, s.Children) && was.Transport.identity() == s.Transport.identity())

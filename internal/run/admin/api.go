@@ -23,6 +23,8 @@ type State interface {
 	// ServerStatus tells for the URLs of a service, called NAME@PROVIDER, and of those below it, whether they are up. Servers that
 	// it does not know count as up.
 	ServerStatus(service string) map[string]bool
+	// TCPServerStatus is the same for the addresses of a TCP load balancer.
+	TCPServerStatus(service string) map[string]bool
 	// Certificate describes the certificate that a handshake for a server name shows (explain.Facts).
 	Certificate(name string, strict bool) (text string, ok bool)
 }
@@ -92,7 +94,7 @@ func (a *API) mux() http.Handler {
 
 func (a *API) view() *view {
 	p, refused := a.State.InForce()
-	return newView(p, refused, a.State.ServerStatus)
+	return newView(p, refused, a.State)
 }
 
 // sameOrigin refuses requests that a page of another origin makes: what the API tells is not for it, and an address that

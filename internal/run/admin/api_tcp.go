@@ -56,9 +56,11 @@ func (v *view) tcpServices() (list []element) {
 			show: func(full bool) map[string]any {
 				out := object(s.Config)
 				if lb := s.Config.LoadBalancer; lb != nil && len(lb.Servers) > 0 {
-					status := map[string]string{} // nothing checks TCP servers
+					up := v.state.TCPServerStatus(s.Name.String())
+					status := map[string]string{}
 					for _, server := range lb.Servers {
-						status[server.Address] = upOrDown(true)
+						is, known := up[server.Address]
+						status[server.Address] = upOrDown(is || !known)
 					}
 					out["serverStatus"] = status
 				}

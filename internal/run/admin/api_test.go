@@ -87,6 +87,10 @@ func (f fixed) ServerStatus(service string) map[string]bool {
 	return nil
 }
 
+func (f fixed) TCPServerStatus(service string) map[string]bool {
+	return map[string]bool{"10.0.0.9:5432": service != "db@file"}
+}
+
 func (f fixed) Certificate(name string, _ bool) (string, bool) { return "that of " + name, true }
 
 func state(t *testing.T, staticText, dynamicText string) fixed {

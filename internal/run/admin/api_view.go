@@ -13,10 +13,10 @@ import (
 
 // view is one plan as the API shows it, for one request.
 type view struct {
-	p            *plan.Plan
-	refused      diag.List
-	serverStatus func(service string) map[string]bool
-	verdicts     map[*plan.Node]verdict
+	p        *plan.Plan
+	refused  diag.List
+	state    State
+	verdicts map[*plan.Node]verdict
 }
 
 // verdict is what became of an element, in the end.
@@ -25,8 +25,8 @@ type verdict struct {
 	findings diag.List
 }
 
-func newView(p *plan.Plan, refused diag.List, serverStatus func(string) map[string]bool) *view {
-	return &view{p: p, refused: refused, serverStatus: serverStatus, verdicts: map[*plan.Node]verdict{}}
+func newView(p *plan.Plan, refused diag.List, state State) *view {
+	return &view{p: p, refused: refused, state: state, verdicts: map[*plan.Node]verdict{}}
 }
 
 // planned is what the plan says about an element.
@@ -265,7 +265,7 @@ func (v *view) httpServices() (list []element) {
 			show: func(full bool) map[string]any {
 				out := object(s.Config)
 				status := map[string]string{}
-				for url, up := range v.serverStatus(s.Name.String()) {
+				for url, up := range v.state.ServerStatus(s.Name.String()) {
 					status[redactText(url)] = upOrDown(up)
 				}
 				if lb := s.Config.LoadBalancer; lb != nil {

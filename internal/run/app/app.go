@@ -242,6 +242,11 @@ func (a *App) InForce() (*plan.Plan, diag.List) {
 // ServerStatus implements admin.State.
 func (a *App) ServerStatus(service string) map[string]bool { return a.engine.ServerStatus(service) }
 
+// TCPServerStatus implements admin.State.
+func (a *App) TCPServerStatus(service string) map[string]bool {
+	return a.engine.TCPServerStatus(service)
+}
+
 // Certificate implements admin.State.
 func (a *App) Certificate(name string, strict bool) (string, bool) {
 	return a.engine.Certificate(name, strict)

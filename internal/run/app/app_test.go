@@ -100,7 +100,7 @@ func fragment(t *testing.T, yaml string) *dynamic.Fragment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc.Dynamic(&decode.Files{})
+	return doc.Dynamic(&decode.Files{Read: decode.ReadMaterial})
 }
 
 // reload puts another dynamic configuration in force.

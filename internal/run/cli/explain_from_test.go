@@ -21,6 +21,8 @@ type instance struct{ p *plan.Plan }
 
 func (i instance) InForce() (*plan.Plan, diag.List)    { return i.p, nil }
 func (i instance) ServerStatus(string) map[string]bool { return nil }
+
+func (i instance) TCPServerStatus(string) map[string]bool { return nil }
 func (i instance) Certificate(name string, strict bool) (string, bool) {
 	return engine.Certificate(i.p)(name, strict)
 }

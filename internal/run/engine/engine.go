@@ -5,7 +5,7 @@
 //
 //	connections to servers   address + fingerprint of the transport        upstream.Transport
 //	server health, round     service name and kind (+ URL + checks)        forward.Live
-//	round of TCP servers     service name                                  tunnel.Live
+//	health, round of TCP     service name (+ server + check)               tunnel.Live
 //	round of UDP servers     service name                                  datagram.Live
 //	service handler          Identity of the service's plan node           service
 //	router chain             Identity of the router's plan node            chain
@@ -76,7 +76,9 @@ type Engine struct {
 	datagrams  datagrams
 	copies     *forward.Copies
 	inForce    atomic.Pointer[inForce]
-	failures   map[*plan.Identity]diag.List
+	// tunnelsInForce are the built load balancers of TCP by the qualified names of their services.
+	tunnelsInForce atomic.Pointer[map[string]*tunnel.Service]
+	failures       map[*plan.Identity]diag.List
 }
 
 // New makes an engine without a generation.
@@ -120,6 +122,7 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	e.o.Current.Store(generation)
 	e.o.Datagrams.Store(udp)
 	e.inForce.Store(b.servicesInForce())
+	e.tunnelsInForce.Store(b.tunnelsInForce())
 	e.retire(b)
 	return b.findings
 }
@@ -152,6 +155,7 @@ func (e *Engine) retire(b *build) {
 func (e *Engine) Close() {
 	e.state.Begin()
 	e.inForce.Store(nil)
+	e.tunnelsInForce.Store(nil)
 	e.copies.Close()
 	e.retire(&build{})
 }

@@ -246,13 +246,19 @@ func (b *build) live(key, name string) *forward.Live {
 
 // newLive makes the live state of a service that has not been there before. Its servers' comings and goings are logged.
 func (b *build) newLive(name string) *forward.Live {
-	live, log := forward.NewLive(), b.e.o.Log
-	live.Changed = func(url string, up bool, why error) {
+	live := forward.NewLive()
+	live.Changed = b.told(name)
+	return live
+}
+
+// told writes to the log that the server of a service has come or gone; url is the address of a TCP server.
+func (b *build) told(service string) func(url string, up bool, why error) {
+	log := b.e.o.Log
+	return func(url string, up bool, why error) {
 		if up {
-			log.Info("A server is up again", "serviceName", name, "serverURL", url)
+			log.Info("A server is up again", "serviceName", service, "serverURL", url)
 		} else {
-			log.Warn("A server is down", "serviceName", name, "serverURL", url, "error", why)
+			log.Warn("A server is down", "serviceName", service, "serverURL", url, "error", why)
 		}
 	}
-	return live
 }

@@ -1,6 +1,9 @@
 package engine
 
-import "sluice/internal/traffic/forward"
+import (
+	"sluice/internal/traffic/forward"
+	"sluice/internal/traffic/tunnel"
+)
 
 // inForce are the built services that requests can end at, by the qualified names of the plan.
 type inForce map[string]*service
@@ -48,4 +51,24 @@ func (e *Engine) Servers(visit func(service string, s forward.ServerState)) {
 			}
 		}
 	}
+}
+
+// tunnelsInForce returns what can be asked about TCP services from now on.
+func (b *build) tunnelsInForce() *map[string]*tunnel.Service {
+	out := map[string]*tunnel.Service{}
+	for _, s := range b.p.TCP.Services {
+		if built := b.tunnels[s.Identity]; built != nil && built.service != nil {
+			out[s.Name.String()] = built.service
+		}
+	}
+	return &out
+}
+
+// TCPServerStatus is ServerStatus for the addresses of a TCP load balancer.
+func (e *Engine) TCPServerStatus(service string) map[string]bool {
+	all := e.tunnelsInForce.Load()
+	if all == nil || (*all)[service] == nil {
+		return nil
+	}
+	return (*all)[service].Status()
 }

@@ -37,6 +37,9 @@ func (s *tcpService) publish() {
 }
 
 func (s *tcpService) close() {
+	if s.service != nil {
+		s.service.Close()
+	}
 	for _, m := range s.machines {
 		m.close()
 	}
@@ -123,7 +126,7 @@ func (b *build) tcpService(s *plan.TCPService) *tcpService {
 			if w := s.Config.Weighted.Services[i].Weight; w != nil {
 				weight = *w
 			}
-			children = append(children, tunnel.Child{Name: c.Name.String(), Weight: weight, Service: child.service})
+			children = append(children, tunnel.Child{Name: c.Name.String(), Weight: weight, Service: child.service, Follow: s.ReportsHealth()})
 			built.machine = append(built.machine, child.machine...)
 		}
 		built.service = tunnel.NewWeighted(s.Name.String(), children, live)
@@ -144,11 +147,12 @@ func (b *build) tcpService(s *plan.TCPService) *tcpService {
 	return built
 }
 
-// tcpLive returns the place in the round of a service's servers, which outlives changes.
+// tcpLive returns the place in the round and the health of a service's servers, which outlive changes.
 func (b *build) tcpLive(name string) *tunnel.Live {
 	live := b.e.rounds[name]
 	if live == nil {
 		live = tunnel.NewLive()
+		live.Changed = b.told(name)
 	}
 	b.rounds[name] = live
 	return live
@@ -171,7 +175,7 @@ func (b *build) keepLive(name string, machines int) {
 // tunnelOptions reads how the servers of a TCP service are reached.
 func (b *build) tunnelOptions(s *plan.TCPService) (tunnel.Options, error) {
 	lb := s.Config.LoadBalancer
-	o := tunnel.Options{Watch: b.e.o.Watch}
+	o := tunnel.Options{Watch: b.e.o.Watch, Health: lb.HealthCheck}
 	var t *dynamic.TCPServersTransport
 	if s.Transport != nil {
 		if why := b.broken[&s.Transport.Node]; s.Transport.Status == plan.Disabled || why.Has(diag.Error) {

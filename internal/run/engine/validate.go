@@ -7,6 +7,7 @@ import (
 	"sluice/internal/core/plan"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/forward"
+	"sluice/internal/traffic/health"
 	"sluice/internal/traffic/middleware"
 	"sluice/internal/traffic/middleware/breaker"
 	"sluice/internal/traffic/middleware/buffering"
@@ -76,9 +77,11 @@ func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
 		}
 	}
 	for _, s := range p.TCP.Services {
-		if s.Type == "loadBalancer" && s.Config.LoadBalancer.HealthCheck != nil || s.Type == "weighted" && s.Config.Weighted.HealthCheck != nil {
-			say(&s.Node, diag.List{{Severity: diag.Warning, Key: s.Type + ".healthCheck", Code: "NOT-SUPPORTED",
-				Message: "health checks of TCP services are not supported yet", Hint: "a server that cannot be dialled is passed over"}})
+		if s.Status == plan.Disabled || s.Type != "loadBalancer" || s.Config.LoadBalancer.HealthCheck == nil {
+			continue
+		}
+		if err := health.ValidateTCP(s.Config.LoadBalancer.HealthCheck); err != nil {
+			say(&s.Node, diag.List{{Severity: diag.Error, Key: "loadBalancer.healthCheck", Code: "BAD-VALUE", Message: err.Error()}})
 		}
 	}
 }

@@ -6,49 +6,22 @@
 package health
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/internal/core/dynamic"
-	"sluice/internal/traffic/balance"
 	"sluice/internal/traffic/upstream"
 )
 
-const (
-	defaultInterval = 30 * time.Second
-	defaultTimeout  = 5 * time.Second
-)
-
-// Schedule remembers when a server was probed. The zero value is a server that was never seen.
-type Schedule struct{ last atomic.Int64 } // unix nanoseconds
-
-// Server is one server under check.
-type Server struct {
-	// URL as configured.
-	URL string
-	// State is where the result goes.
-	State *balance.State
-	// Schedule belongs to the server like its State.
-	Schedule *Schedule
-}
-
-// Checker asks the servers of one service. It works between Start and Stop.
+// Checker asks the servers of one service by HTTP. It works between Start and Stop.
 type Checker struct {
+	rounds
 	opts      options
 	transport *upstream.Transport
-	servers   []Server
-	// changed, if not nil, is told when a probe changes a server's state; why is nil if it came up.
-	changed func(url string, up bool, why error)
-
-	cancel context.CancelFunc
-	done   sync.WaitGroup
 }
 
 // options are a dynamic.HealthCheck with everything resolved that does not depend on the server.
@@ -73,12 +46,8 @@ func resolve(c *dynamic.HealthCheck) (options, error) {
 	var wrong []error
 	fail := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	o := options{scheme: strings.ToLower(c.Scheme), method: c.Method, hostname: c.Hostname, port: c.Port, headers: c.Headers,
-		status: c.Status, follow: c.FollowRedirects == nil || *c.FollowRedirects,
-		interval: positive(c.Interval, defaultInterval), timeout: positive(c.Timeout, defaultTimeout)}
-	o.unhealthy = o.interval
-	if c.UnhealthyInterval != nil {
-		o.unhealthy = positive(*c.UnhealthyInterval, defaultInterval)
-	}
+		status: c.Status, follow: c.FollowRedirects == nil || *c.FollowRedirects, timeout: positive(c.Timeout, defaultTimeout)}
+	o.interval, o.unhealthy = intervals(c.Interval, c.UnhealthyInterval)
 	if o.method == "" {
 		o.method = "GET"
 	}
@@ -106,70 +75,15 @@ func resolve(c *dynamic.HealthCheck) (options, error) {
 	return o, errors.Join(wrong...)
 }
 
-func positive(d dynamic.Duration, instead time.Duration) time.Duration {
-	if d <= 0 {
-		return instead
-	}
-	return time.Duration(d)
-}
-
 // New returns a checker that is not started. changed may be nil.
 func New(c *dynamic.HealthCheck, servers []Server, t *upstream.Transport, changed func(url string, up bool, why error)) (*Checker, error) {
 	o, err := resolve(c)
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{opts: o, transport: t, servers: servers, changed: changed}, nil
-}
-
-// Start begins to probe. Every server has one goroutine, so that a slow one does not keep the others waiting. A server that
-// is new counts as up, and is probed for the first time when one interval has passed.
-func (k *Checker) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	k.cancel = cancel
-	for _, s := range k.servers {
-		s.Schedule.last.CompareAndSwap(0, time.Now().UnixNano())
-		k.done.Go(func() { k.watch(ctx, s) })
-	}
-}
-
-// Stop calls probes off and waits until all have ended. Stopping a checker that was never started does nothing.
-func (k *Checker) Stop() {
-	if k.cancel != nil {
-		k.cancel()
-		k.done.Wait()
-	}
-}
-
-// watch probes one server until ctx ends.
-func (k *Checker) watch(ctx context.Context, s Server) {
-	timer := time.NewTimer(k.wait(s))
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		err := k.Probe(ctx, s.URL)
-		if ctx.Err() != nil {
-			return
-		}
-		s.Schedule.last.Store(time.Now().UnixNano())
-		if s.State.SetUp(err == nil) && k.changed != nil {
-			k.changed(s.URL, err == nil, err)
-		}
-		timer.Reset(k.wait(s))
-	}
-}
-
-// wait is the time until the next probe.
-func (k *Checker) wait(s Server) time.Duration {
-	every := k.opts.interval
-	if !s.State.Up() {
-		every = k.opts.unhealthy
-	}
-	return max(every-time.Since(time.Unix(0, s.Schedule.last.Load())), 0)
+	k := &Checker{opts: o, transport: t}
+	k.rounds = rounds{interval: o.interval, unhealthy: o.unhealthy, probe: k.Probe, servers: servers, changed: changed}
+	return k, nil
 }
 
 // target is the URL that is asked for a server.

@@ -56,12 +56,7 @@ func (s *Service) dial(c *Client, t *target) (net.Conn, *fault.Fault) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	dial := s.options.Dial
-	if dial == nil {
-		d := net.Dialer{KeepAlive: s.options.KeepAlive}
-		dial = d.DialContext
-	}
-	conn, err := dial(ctx, "tcp", t.Address)
+	conn, err := s.reach(ctx, t.Address)
 	if err != nil {
 		kind := fault.DialFailed
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -78,6 +73,37 @@ func (s *Service) dial(c *Client, t *target) (net.Conn, *fault.Fault) {
 		return nil, f
 	}
 	return opened, nil
+}
+
+// reach connects to an address.
+func (s *Service) reach(ctx context.Context, address string) (net.Conn, error) {
+	if dial := s.options.Dial; dial != nil {
+		return dial(ctx, "tcp", address)
+	}
+	d := net.Dialer{KeepAlive: s.options.KeepAlive}
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// dialToCheck implements health.Dial: a server is asked in the way that clients' connections go, but without a PROXY header,
+// since there is no client.
+func (s *Service) dialToCheck(ctx context.Context, server, address string) (net.Conn, error) {
+	conn, err := s.reach(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range s.endpoints {
+		t := e.Target.(*target)
+		if t.Address != server || t.tls == nil {
+			continue
+		}
+		secure := tls.Client(conn, t.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close() // the error of the handshake is what matters
+			return nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+		return secure, nil
+	}
+	return conn, nil
 }
 
 // open says what a server must hear before the client's first byte, and leaves conn to the caller if that fails.

@@ -97,7 +97,7 @@ func TestSilentServersAreBounded(t *testing.T) {
 // Surprise 18 of the reference: nothing to choose from must not be searched for ever.
 func TestOnlyZeroWeights(t *testing.T) {
 	child := New("c", []Server{{Address: "a:1"}}, NewLive(), Options{Dial: network{"a:1": answer("a")}.dial})
-	w := NewWeighted("w", []Child{{"c", 0, child}}, NewLive())
+	w := NewWeighted("w", []Child{{Name: "c", Service: child}}, NewLive())
 	child.Publish()
 	w.Publish()
 	if _, r := through(t, w, "", false); r.Fault == nil || r.Fault.Kind != fault.NoServer || !r.Open {
@@ -112,7 +112,7 @@ func TestWeightedGoesOnToAChildThatWorks(t *testing.T) {
 		none := New("none", nil, NewLive(), o)
 		dead := New("dead", []Server{{Address: "off:1"}, {Address: "off:2"}}, NewLive(), o)
 		good := New("good", []Server{{Address: "good:1"}}, NewLive(), o)
-		w := NewWeighted("w", []Child{{"none", 1, none}, {"dead", 1, dead}, {"good", 1, good}}, NewLive())
+		w := NewWeighted("w", []Child{{Name: "none", Weight: 1, Service: none}, {Name: "dead", Weight: 1, Service: dead}, {Name: "good", Weight: 1, Service: good}}, NewLive())
 		for _, s := range []*Service{none, dead, good, w} {
 			s.Publish()
 		}

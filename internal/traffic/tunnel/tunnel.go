@@ -7,13 +7,16 @@ package tunnel
 import (
 	"context"
 	"crypto/tls"
-	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
+	"sluice/internal/core/dynamic"
 	"sluice/internal/core/fault"
 	"sluice/internal/traffic/balance"
+	"sluice/internal/traffic/health"
 	"sluice/internal/wire/relay"
 	"sluice/internal/wire/sock"
 	"sluice/internal/wire/watch"
@@ -34,6 +37,9 @@ type Options struct {
 	Termination time.Duration
 	// TLS is for servers that are spoken to by TLS. An empty ServerName stands for the server's host. It is not changed.
 	TLS *tls.Config
+	// Health asks the servers regularly whether they are well; nil for no check. health.ValidateTCP must have nothing to say
+	// about it.
+	Health *dynamic.TCPHealthCheck
 	// Watch keeps the limit of Termination.
 	Watch *watch.Watch
 	// Dial replaces dialing, for tests.
@@ -53,13 +59,9 @@ type Child struct {
 	Name    string
 	Weight  int
 	Service *Service
+	// Follow passes the child over while all its servers are down.
+	Follow bool
 }
-
-// Live is what outlives changes of the configuration: the place in the round. Safe for concurrent use.
-type Live struct{ picker balance.Picker }
-
-// NewLive returns the state of a service that has not been there before.
-func NewLive() *Live { return &Live{balance.NewWRR(rand.IntN)} }
 
 // Service is a TCP service; immutable, safe for concurrent use.
 type Service struct {
@@ -67,14 +69,25 @@ type Service struct {
 	live      *Live
 	endpoints []*balance.Endpoint
 	options   Options
+	checker   *health.TCP // nil without
+	published sync.Once
 }
 
 // New makes a service of servers. It serves those of the generation before until Publish.
 func New(name string, servers []Server, live *Live, o Options) *Service {
 	s := &Service{name: name, live: live, options: o}
+	checks := healthKey(o.Health)
+	var checked []health.Server
 	for _, server := range servers {
-		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: server.Address, Weight: 1, State: &balance.State{},
+		at := live.server(server, checks)
+		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: server.Address, Weight: 1, State: &at.state,
 			Target: newTarget(server, o.TLS)})
+		if !slices.ContainsFunc(checked, func(c health.Server) bool { return c.State == &at.state }) {
+			checked = append(checked, health.Server{URL: server.Address, State: &at.state, Schedule: &at.schedule})
+		}
+	}
+	if o.Health != nil {
+		s.checker = health.NewTCP(o.Health, checked, s.dialToCheck, live.changed)
 	}
 	return s
 }
@@ -83,13 +96,48 @@ func New(name string, servers []Server, live *Live, o Options) *Service {
 func NewWeighted(name string, children []Child, live *Live) *Service {
 	s := &Service{name: name, live: live}
 	for _, c := range children {
-		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: c.Name, Weight: c.Weight, State: &balance.State{}, Target: c.Service})
+		e := &balance.Endpoint{Key: c.Name, Weight: c.Weight, State: &balance.State{}, Target: c.Service}
+		if c.Follow {
+			e.Child = c.Service
+		}
+		s.endpoints = append(s.endpoints, e)
 	}
 	return s
 }
 
-// Publish makes this generation's servers the ones that are chosen from now on.
-func (s *Service) Publish() { s.live.picker.Update(s.endpoints) }
+// Publish makes this generation's servers the ones that are chosen from now on, and begins to check them. Publishing again
+// does no harm.
+func (s *Service) Publish() {
+	s.live.publish(s.endpoints)
+	s.published.Do(func() {
+		if s.checker != nil {
+			s.checker.Start()
+		}
+	})
+}
+
+// Close ends the checks. Connections go on.
+func (s *Service) Close() {
+	if s.checker != nil {
+		s.checker.Stop()
+	}
+}
+
+// Up implements balance.Health: some server is up, as far as is known.
+func (s *Service) Up() bool {
+	return slices.ContainsFunc(s.endpoints, func(e *balance.Endpoint) bool { return e.Weight > 0 && e.Up() })
+}
+
+// Status tells for each server, by its address, whether it is up; empty for a service of services.
+func (s *Service) Status() map[string]bool {
+	out := map[string]bool{}
+	for _, e := range s.endpoints {
+		if t, ok := e.Target.(*target); ok {
+			out[t.Address] = e.Up()
+		}
+	}
+	return out
+}
 
 // Client is a connection to be served.
 type Client struct {

@@ -141,7 +141,7 @@ func TestWeighted(t *testing.T) {
 	a, b := echo(t, nil, "a"), echo(t, nil, "b")
 	sa, sb := New("a", []Server{{Address: a}}, NewLive(), Options{}), New("b", []Server{{Address: b}}, NewLive(), Options{})
 	zero := New("zero", []Server{{Address: a}}, NewLive(), Options{})
-	w := NewWeighted("w", []Child{{"a", 3, sa}, {"b", 1, sb}, {"zero", 0, zero}}, NewLive())
+	w := NewWeighted("w", []Child{{Name: "a", Weight: 3, Service: sa}, {Name: "b", Weight: 1, Service: sb}, {Name: "zero", Service: zero}}, NewLive())
 	for _, s := range []*Service{sa, sb, zero, w} {
 		s.Publish()
 	}
