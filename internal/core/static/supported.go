@@ -64,8 +64,6 @@ var (
 		path     []string
 		used     func(r *CertificatesResolver) bool
 	}{
-		{diag.Error, []string{"acme", "onDemand"}, func(r *CertificatesResolver) bool { return r.ACME != nil && r.ACME.OnDemand != nil }},
-		{diag.Warning, []string{"acme", "export"}, func(r *CertificatesResolver) bool { return r.ACME != nil && r.ACME.Export != nil }},
 		{diag.Error, []string{"tailscale"}, func(r *CertificatesResolver) bool { return r.Tailscale != nil }},
 	}
 )

@@ -254,6 +254,10 @@ func (m *Manager) pass(ctx context.Context) (next time.Time) {
 	}
 	m.describe(d, now)
 	m.publish(now)
+	m.demand.settle(d.wants)
+	if at := m.exports(ctx, now); at.Before(next) {
+		next = at
+	}
 	return next
 }
 
@@ -386,6 +390,8 @@ func covers(names []string, name string) bool {
 	_, parent, ok := strings.Cut(name, ".")
 	return ok && !strings.HasPrefix(name, "*.") && slices.Contains(names, "*."+parent)
 }
+
+func idOf(name string) string { return storage.ID([]string{name}) }
 
 func coversAll(names, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(n string) bool { return !covers(names, n) })

@@ -65,7 +65,7 @@ func (m *Manager) decide(now time.Time) *decision {
 	for _, w := range m.wants {
 		d.wants = append(d.wants, m.reduce(w, false))
 	}
-	for _, w := range m.demand.wants() {
+	for _, w := range m.demand.wants(now) {
 		d.wants = append(d.wants, m.reduce(w, true))
 	}
 	ix.wants(d.wants)

@@ -22,6 +22,13 @@ const (
 // order runs one order from beginning to end.
 func (m *Manager) order(ctx context.Context, t *task) {
 	r := t.resolver
+	if t.demand {
+		defer m.demand.ended(t.names[0])
+		if m.demand.allowed(ctx, t.names[0]) == nil {
+			m.postpone(t, deniedPause)
+			return
+		}
+	}
 	release, err := r.store.Lock("set-" + r.name + "-" + t.id)
 	if err != nil {
 		m.postpone(t, lockedPause)

@@ -37,7 +37,9 @@ func (m *Manager) publish(now time.Time) {
 	}
 	m.last = pairs
 	m.o.Keeper.SetIssued(certs.NewIssued(pairs))
-	m.export(all)
+	for _, r := range m.resolvers {
+		r.exporter.due = true
+	}
 }
 
 // orphans marks certificates that nobody needs, unmarks those that somebody needs again, and removes them after the grace

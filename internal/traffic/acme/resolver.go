@@ -43,6 +43,7 @@ type resolver struct {
 	// unsaved are certificates that could not be stored yet, by ID.
 	unsaved map[string]*storage.Certificate
 
+	exporter exporter
 	gate     gate
 	running  map[string]bool
 	ordering int

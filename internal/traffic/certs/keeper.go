@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 // use NewKeeper. All methods are safe for concurrent use.
 type Keeper struct {
 	current    atomic.Pointer[Set]
+	missing    atomic.Pointer[func(ctx context.Context, name string)]
 	selfSigned func() *tls.Certificate
 
 	mu     sync.Mutex
@@ -51,6 +53,10 @@ func (k *Keeper) SetIssued(issued *Issued) {
 	k.issued = issued
 	k.current.Store(k.current.Load().With(issued))
 }
+
+// SetMissing has f called by handshakes for a server name that no certificate has. f may get one within ctx, which ends with
+// the handshake; the handshake looks again when it returns.
+func (k *Keeper) SetMissing(f func(ctx context.Context, name string)) { k.missing.Store(&f) }
 
 // Current returns the Set that was published last.
 func (k *Keeper) Current() *Set { return k.current.Load() }
@@ -94,9 +100,13 @@ func (k *Keeper) Retain(fingerprints map[string]bool) {
 // section 3), which it does where no certificate is configured otherwise.
 func (k *Keeper) certificate(hello *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
 	p, found := k.current.Load().Select(hello, strict)
+	if f := k.missing.Load(); f != nil && !found && hello.ServerName != "" {
+		(*f)(hello.Context(), hello.ServerName)
+		p, found = k.current.Load().Select(hello, strict)
+	}
 	switch {
 	case p != nil:
-		return p.TLS, nil
+		return p.certificate(), nil
 	case strict && !found:
 		return nil, nil
 	}

@@ -27,6 +27,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
@@ -44,7 +45,7 @@ const (
 	CodeNoEffect = "NO-EFFECT"
 )
 
-// Pair is a certificate chain with its private key. It is immutable.
+// Pair is a certificate chain with its private key. It is immutable, but for the staple.
 type Pair struct {
 	// TLS is what a handshake needs, with Leaf set.
 	TLS *tls.Certificate
@@ -54,6 +55,31 @@ type Pair struct {
 
 	kind int // order of preference among pairs for one name
 	id   [sha256.Size]byte
+	// stapled is TLS with a revocation answer; nil without one.
+	stapled atomic.Pointer[tls.Certificate]
+}
+
+// ID identifies the leaf: its SHA-256.
+func (p *Pair) ID() [sha256.Size]byte { return p.id }
+
+// Staple makes handshakes from now on send a revocation answer (RFC 6066, section 8); nil for none. It may be called while
+// the pair serves.
+func (p *Pair) Staple(answer []byte) {
+	if answer == nil {
+		p.stapled.Store(nil)
+		return
+	}
+	c := *p.TLS
+	c.OCSPStaple = answer
+	p.stapled.Store(&c)
+}
+
+// certificate is what a handshake sends.
+func (p *Pair) certificate() *tls.Certificate {
+	if c := p.stapled.Load(); c != nil {
+		return c
+	}
+	return p.TLS
 }
 
 // Load parses a chain and its key. The findings tell what is wrong with which of the two, by the keys certFile and keyFile;
