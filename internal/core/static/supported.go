@@ -41,7 +41,6 @@ var gaps = []gap{
 
 	{diag.Warning, []string{"accessLog", "otlp"}, func(c *Config) bool { return c.AccessLog != nil && c.AccessLog.OTLP != nil }},
 	{diag.Warning, []string{"log", "otlp"}, func(c *Config) bool { return c.Log != nil && c.Log.OTLP != nil }},
-	{diag.Warning, []string{"ocsp"}, func(c *Config) bool { return c.OCSP != nil }},
 	{diag.Warning, []string{"experimental", "plugins"}, func(c *Config) bool {
 		return c.Experimental != nil && len(c.Experimental.Plugins) > 0
 	}},

@@ -151,6 +151,7 @@ func (v *validation) checkACME(p keyPath, a *ACME) {
 			v.knownEntryPoint(p.at("httpChallenge", "entryPoint"), h.EntryPoint, "the challenge cannot be used")
 		}
 	}
+	v.checkACMEDetails(p, a)
 	if o := a.OnDemand; o != nil && o.Ask == "" && len(o.Allow) == 0 {
 		v.err(p.at("onDemand"), CodeMissing, "certificates on demand need a limit to who may get one", "set ask or allow")
 	}

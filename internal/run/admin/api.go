@@ -12,6 +12,8 @@ import (
 	"sluice/internal/core/diag"
 	"sluice/internal/core/explain"
 	"sluice/internal/core/plan"
+	"sluice/internal/traffic/acme"
+	"sluice/internal/traffic/certs"
 	"sluice/internal/wire/bridge"
 	"sluice/internal/wire/httpmsg"
 )
@@ -33,6 +35,8 @@ type State interface {
 // what became of them.
 type API struct {
 	State State
+	// Certificates returns the certificates in force, and what resolvers say about theirs; nil where there are none.
+	Certificates func() ([]*certs.Pair, []acme.Status)
 	// BasePath is the path under which the API stands; empty or "/" for /api itself.
 	BasePath string
 	// Version, Codename and Started tell about the program and the process.
@@ -51,7 +55,9 @@ func (a *API) Handler() httpmsg.Handler { return bridge.Wrap(a.mux()) }
 func (a *API) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/version", a.version)
-	mux.HandleFunc("GET /api/overview", func(w http.ResponseWriter, _ *http.Request) { reply(w, a.view().overview()) })
+	mux.HandleFunc("GET /api/overview", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, a.view().overview(countCertificates(a.certificates())))
+	})
 	mux.HandleFunc("GET /api/rawdata", func(w http.ResponseWriter, _ *http.Request) { reply(w, a.view().raw()) })
 	mux.HandleFunc("GET /api/support-dump", a.supportDump)
 	mux.HandleFunc("GET /api/explain", a.explain)
@@ -79,6 +85,7 @@ func (a *API) mux() http.Handler {
 			one(w, kind.word, r.PathValue("name"), kind.elements(a.view()))
 		})
 	}
+	a.serveCertificates(mux)
 	var h http.Handler = mux
 	if base := strings.TrimSuffix(a.BasePath, "/"); base != "" {
 		h = http.StripPrefix(base, mux)

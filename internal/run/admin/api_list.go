@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // element is one row of a list: what it is found and sorted by, and how it is shown.
@@ -19,6 +20,8 @@ type element struct {
 	priority      int
 	// count is the number of servers of a service, or of entry points of a router.
 	count int
+	// until is the end of a certificate.
+	until time.Time
 	// show makes the JSON object; full adds what lists and single answers have and raw data has not.
 	show func(full bool) map[string]any
 }

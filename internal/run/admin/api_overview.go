@@ -35,7 +35,7 @@ type features struct {
 	AccessLog bool   `json:"accessLog"`
 }
 
-func (v *view) overview() any {
+func (v *view) overview(certificates section) any {
 	type layer struct {
 		Routers     section  `json:"routers"`
 		Services    section  `json:"services"`
@@ -43,15 +43,17 @@ func (v *view) overview() any {
 	}
 	http, tcp := count(v.httpMiddlewares()), count(v.tcpMiddlewares())
 	out := struct {
-		HTTP      layer    `json:"http"`
-		TCP       layer    `json:"tcp"`
-		UDP       layer    `json:"udp"`
-		Features  features `json:"features"`
-		Providers []string `json:"providers,omitempty"`
+		HTTP         layer    `json:"http"`
+		TCP          layer    `json:"tcp"`
+		UDP          layer    `json:"udp"`
+		Certificates section  `json:"certificates"`
+		Features     features `json:"features"`
+		Providers    []string `json:"providers,omitempty"`
 	}{
-		HTTP: layer{count(v.httpRouters()), count(v.httpServices()), &http},
-		TCP:  layer{count(v.tcpRouters()), count(v.tcpServices()), &tcp},
-		UDP:  layer{Routers: count(v.udpRouters()), Services: count(v.udpServices())},
+		HTTP:         layer{count(v.httpRouters()), count(v.httpServices()), &http},
+		TCP:          layer{count(v.tcpRouters()), count(v.tcpServices()), &tcp},
+		Certificates: certificates,
+		UDP:          layer{Routers: count(v.udpRouters()), Services: count(v.udpServices())},
 	}
 	if c := v.p.Static; c != nil {
 		out.Features = featuresOf(c)

@@ -104,7 +104,7 @@ func New(o Options) (*App, error) {
 		internal[plan.ServicePing] = a.ping
 	}
 	if c := o.Static.API; c != nil {
-		api := &admin.API{State: a, BasePath: c.BasePath, Version: o.Version, Codename: o.Codename, Started: time.Now(),
+		api := &admin.API{State: a, Certificates: a.certificateStatus, BasePath: c.BasePath, Version: o.Version, Codename: o.Codename, Started: time.Now(),
 			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName, Debug: c.Debug}
 		if c.Insecure {
 			api.BasePath = "" // the router is for /api
@@ -250,6 +250,11 @@ func (a *App) TCPServerStatus(service string) map[string]bool {
 // Certificate implements admin.State.
 func (a *App) Certificate(name string, strict bool) (string, bool) {
 	return a.engine.Certificate(name, strict)
+}
+
+// certificateStatus returns the certificates in force, and what resolvers say about theirs.
+func (a *App) certificateStatus() ([]*certs.Pair, []acme.Status) {
+	return a.engine.Certificates(), a.engine.CertificateStatus()
 }
 
 // Applied is closed when the providers that go first have spoken and what they said is in force.

@@ -59,6 +59,7 @@ func commands() []command {
 		{"run", "[flags]", "run the router (also without any command)", runRouter},
 		{"check", "[flags] [FILE...]", "say what is wrong with a configuration, without starting anything", runCheck},
 		{"explain", "[flags] URL [FILE...]", "say who would answer a request or connection, and why", runExplain},
+		{"certs", "list|renew NAME|export DIR", "show, renew or export the certificates of resolvers", runCerts},
 		{"demo", "[--web=PORT]", "run a small world to try things on: a VM, two services, and Sluice in front", runDemo},
 		{"healthcheck", "[flags]", "ask a running Sluice for its health (needs ping)", runHealthcheck},
 		{"version", "[--json]", "print the version", runVersion},
@@ -110,7 +111,7 @@ middlewares before them, and lets TLS pass untouched to machines that keep their
 Commands:
 `)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-12s %-22s %s\n", c.name, c.usage, c.about)
+		fmt.Fprintf(w, "  %-12s %-27s %s\n", c.name, c.usage, c.about)
 	}
 	fmt.Fprint(w, `
 Flags are the static configuration in dotted form, such as

@@ -24,6 +24,7 @@ import (
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
 	"sluice/internal/traffic/acme"
+	"sluice/internal/traffic/acme/staple"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
@@ -64,7 +65,8 @@ type Options struct {
 type Engine struct {
 	o          Options
 	keeper     *certs.Keeper
-	acme       *acme.Manager // nil without certificate resolvers
+	acme       *acme.Manager   // nil without certificate resolvers
+	stapler    *staple.Stapler // nil without ocsp
 	set        *certs.Set
 	state      middleware.State
 	transports map[string]*upstream.Transport
@@ -85,10 +87,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
 		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{}}
-	if o.Challenges != nil {
-		e.acme = acme.New(acme.Options{Resolvers: o.Static.CertificatesResolvers, Keeper: e.keeper, Challenges: o.Challenges,
-			Environ: o.Environ, UserAgent: o.UserAgent, Log: o.Log})
-	}
+	e.certificateWork()
 	return e
 }
 
@@ -102,6 +101,7 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	b.validate()
 	set, findings := certificates(p, e.set)
 	b.findings = append(b.findings, findings...)
+	b.findings = append(b.findings, checkWants(p)...)
 	generation := b.generation()
 	udp := b.udpGeneration()
 	b.keepFailures()
@@ -109,9 +109,7 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	// From here on nothing can fail.
 	e.set = set
 	e.keeper.Publish(set)
-	if e.acme != nil {
-		e.acme.Update(wants(p), set)
-	}
+	e.newCertificates(p, set)
 	for _, s := range b.services {
 		s.publish()
 	}

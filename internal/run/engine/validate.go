@@ -36,7 +36,8 @@ func Validate(p *plan.Plan) diag.List {
 	var out diag.List
 	check(p, func(_ *plan.Node, list diag.List) { out = append(out, list...) })
 	_, findings := certificates(p, nil)
-	return append(out, findings...)
+	out = append(out, findings...)
+	return append(out, checkWants(p)...)
 }
 
 // check calls report for every node that the builders have something to say about.

@@ -143,6 +143,22 @@ func (m *Manager) Update(wants []Want, set *certs.Set) {
 	m.poke()
 }
 
+// Revoked says that a certificate was revoked by its authority: if it is one of ours, it is renewed at once.
+func (m *Manager) Revoked(p *certs.Pair) {
+	m.mu.Lock()
+	for _, r := range m.resolvers {
+		for _, e := range r.entries {
+			if e.pair == p && e.current {
+				for _, n := range e.names {
+					r.forced[n] = true
+				}
+			}
+		}
+	}
+	m.mu.Unlock()
+	m.poke()
+}
+
 // poke makes Run look at once.
 func (m *Manager) poke() {
 	select {

@@ -1,11 +1,14 @@
 package acme
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"sluice/internal/core/static"
+	"sluice/internal/traffic/acme/dnsproviders"
 	"sluice/internal/traffic/acme/schedule"
 	"sluice/internal/traffic/acme/storage"
 )
@@ -196,24 +199,38 @@ func (m *Manager) serve(d *decision, w *decided, ix *index, now time.Time) {
 }
 
 // refuse says why a want can never be ordered.
-func (m *Manager) refuse(w *decided) string {
-	for _, n := range w.Names {
-		if strings.HasPrefix(n, "*.") && w.resolver.config.DNSChallenge == nil {
+func (m *Manager) refuse(w *decided) string { return Refuse(w.resolver.config, w.Names) }
+
+// Refuse says why a resolver will never order a certificate for names; empty where it will. It looks at nothing but its
+// arguments.
+func Refuse(c *static.ACME, names []string) string {
+	public := schedule.Public(c.CAServer)
+	for _, n := range names {
+		n = normalName(n)
+		if strings.HasPrefix(n, "*.") && c.DNSChallenge == nil {
 			return "the wildcard " + n + " needs a dnsChallenge"
 		}
 		if strings.Contains(strings.TrimPrefix(n, "*."), "*") {
 			return n + " is no name that a certificate can have"
 		}
-		if w.resolver.public {
+		if public {
 			if err := schedule.CheckPublic(n); err != nil {
 				return "a public CA will not issue: " + err.Error()
 			}
 		}
 	}
-	if len(w.Names) > maxNames {
-		return "more names than a certificate can have"
+	if len(names) > maxNames {
+		return fmt.Sprintf("%d names are more than the %d that a certificate can have", len(names), maxNames)
 	}
 	return ""
+}
+
+// CheckProvider says why a resolver's DNS provider cannot be used; nil where it can, or where there is none.
+func CheckProvider(c *static.ACME) error {
+	if c.DNSChallenge == nil || c.DNSChallenge.Provider == "" {
+		return nil
+	}
+	return dnsproviders.Check(c.DNSChallenge.Provider)
 }
 
 // maxNames is how many names CAs put into one certificate.
