@@ -72,13 +72,13 @@ func (w *world) reach(c *container, o *options, source string) placed {
 // reachFrom is reach where the wanted network is known; own tells that the container's own label names it.
 func (w *world) reachFrom(c *container, wanted string, own bool, source string, depth int) placed {
 	var p placed
-	if c.placeholder != "" {
-		return placed{host: c.placeholder, via: strings.Join(c.networkNames(), ", ")}
-	}
 	if wanted != "" {
 		for _, n := range c.networks {
 			if n.name != wanted {
 				continue
+			}
+			if c.placeholder != "" {
+				return placed{host: c.placeholder, via: n.name}
 			}
 			if a := n.address(); a.IsValid() {
 				return placed{host: a.String(), via: n.name}
@@ -138,7 +138,7 @@ func (w *world) reachJoined(c *container, id, wanted string, own bool, source st
 func (w *world) choose(c *container, p placed, source string) placed {
 	var open []network
 	for _, n := range c.networks {
-		if n.address().IsValid() {
+		if n.address().IsValid() || c.placeholder != "" {
 			open = append(open, n)
 		}
 	}
@@ -156,6 +156,9 @@ func (w *world) choose(c *container, p placed, source string) placed {
 	}
 	take := func(n network) placed {
 		p.host, p.via = n.address().String(), n.name
+		if c.placeholder != "" {
+			p.host = c.placeholder
+		}
 		return p
 	}
 	switch {
@@ -212,6 +215,9 @@ func (c *container) choosePort(label, protocol string) (number int, problem, hin
 	}
 	if len(c.ports) > 0 {
 		return c.ports[0].number, "", ""
+	}
+	if c.placeholder != "" {
+		return 80, "", "" // its image may well declare one
 	}
 	hint = "write the port in the label loadbalancer.server.port"
 	if len(c.exposed) > 0 {

@@ -58,7 +58,7 @@ func (d *deriver) http() {
 func (d *deriver) canServe() bool {
 	c := d.u.c
 	switch {
-	case len(c.ports) > 0 || d.u.presence == empty:
+	case len(c.ports) > 0 || d.u.presence == empty || c.placeholder != "":
 		return true
 	case d.u.presence == away:
 		// The engine reports no ports of what does not run; what it will report then are the declared ones.

@@ -53,6 +53,10 @@ type follower struct {
 	host func() string
 	// drop removes the routes of an engine that is lost.
 	drop bool
+	// thorough has containers inspected that cannot serve, too.
+	thorough bool
+	// failed, if set, hears of a session that failed; there is no other one then.
+	failed func(error)
 	// probe dials an address; tests replace it.
 	probe func(ctx context.Context, address string) error
 

@@ -231,34 +231,37 @@ func (m *merger) build(u *unit) *entry {
 
 // noteServers lists the servers of the fragment's services.
 func (e *entry) noteServers() {
-	add := func(service, address string) {
+	servers(e.fragment.Config, func(service, address, _ string) {
 		e.servers[service+" "+address] = true
 		e.servers[service+firstServer] = true
-	}
-	c := e.fragment.Config
+	})
+}
+
+// servers calls report for each server of a configuration.
+func servers(c *dynamic.Config, report func(service, address, origin string)) {
 	if c.HTTP != nil {
-		for name, s := range c.HTTP.Services {
-			if s.LoadBalancer != nil {
-				for _, server := range s.LoadBalancer.Servers {
-					add("http "+name, server.URL)
+		for _, name := range sortedKeys(c.HTTP.Services) {
+			if lb := c.HTTP.Services[name].LoadBalancer; lb != nil {
+				for _, s := range lb.Servers {
+					report("http "+name, s.URL, s.Origin)
 				}
 			}
 		}
 	}
 	if c.TCP != nil {
-		for name, s := range c.TCP.Services {
-			if s.LoadBalancer != nil {
-				for _, server := range s.LoadBalancer.Servers {
-					add("tcp "+name, server.Address)
+		for _, name := range sortedKeys(c.TCP.Services) {
+			if lb := c.TCP.Services[name].LoadBalancer; lb != nil {
+				for _, s := range lb.Servers {
+					report("tcp "+name, s.Address, s.Origin)
 				}
 			}
 		}
 	}
 	if c.UDP != nil {
-		for name, s := range c.UDP.Services {
-			if s.LoadBalancer != nil {
-				for _, server := range s.LoadBalancer.Servers {
-					add("udp "+name, server.Address)
+		for _, name := range sortedKeys(c.UDP.Services) {
+			if lb := c.UDP.Services[name].LoadBalancer; lb != nil {
+				for _, s := range lb.Servers {
+					report("udp "+name, s.Address, s.Origin)
 				}
 			}
 		}

@@ -20,6 +20,10 @@ func (f *follower) connect(ctx context.Context) {
 		if ctx.Err() != nil || err == nil {
 			return
 		}
+		if f.failed != nil {
+			f.failed(err)
+			return
+		}
 		if time.Since(began) >= steady {
 			retry = firstRetry
 		}
@@ -139,7 +143,7 @@ func (f *follower) listed(ctx context.Context, talk engine, list []listed) {
 	there := make(map[string]bool, len(list))
 	for _, l := range list {
 		there[l.ID] = true
-		if f.members[l.ID] != nil || f.self(l.ID) || matters(l) {
+		if f.members[l.ID] != nil || f.thorough || f.self(l.ID) || matters(l) {
 			f.ask(f.member(l.ID))
 		}
 	}
