@@ -67,6 +67,8 @@ type deriver struct {
 	at   placed
 	// placedYet says that at is known; complained that its problem has been reported.
 	placedYet, complained bool
+	// automatic are the services that no label defines.
+	automatic map[string]bool
 }
 
 // wanted says whether a container is to be served at all, before its state is looked at.
@@ -191,12 +193,15 @@ func (d *deriver) server(kind, service, port, protocol string) (address, origin,
 // complain reports that a service gets no server from this container. It is said about the service, and leaves it alone:
 // other containers may have servers for it.
 func (d *deriver) complain(kind, service, code, message, hint string) {
+	d.u.why = cmp.Or(d.u.why, message)
 	if d.w.settings.exposedByDefault && !d.u.c.ownLabels() {
 		return // nobody asked for it to be served
 	}
-	path := append(strings.Split(kind, "."), service)
-	d.u.findings.Add(diag.Finding{Place: d.u.where.Locate(path...), Severity: diag.Error, Key: kind + "." + service, Code: code,
-		Message: message, Hint: hint})
+	place := diag.Place{Source: d.u.source}
+	if !d.automatic[kind+"."+service] {
+		place = d.u.where.Locate(append(strings.Split(kind, "."), service)...)
+	}
+	d.u.findings.Add(diag.Finding{Place: place, Severity: diag.Error, Key: kind + "." + service, Code: code, Message: message, Hint: hint})
 }
 
 // origin tells people where an address came from.
@@ -214,6 +219,10 @@ func shortID(id string) string { return id[:min(len(id), 12)] }
 // labels define, automatic is the one that is made where they define none; create makes it.
 func link[R any](d *deriver, kind string, routers map[string]*R, services []string, automatic string, of func(*R) *string, create func()) {
 	if len(services) == 0 {
+		if d.automatic == nil {
+			d.automatic = map[string]bool{}
+		}
+		d.automatic[strings.TrimSuffix(kind, "routers")+"services."+automatic] = true
 		create()
 		services = []string{automatic}
 	}

@@ -7,18 +7,22 @@ import (
 
 	"sluice/internal/core/diag"
 	"sluice/internal/intake/decode"
+	"sluice/internal/intake/docker"
 )
 
 // runCheck prints what is wrong with configuration. With files it looks at those, without any it looks at what a start
-// with the same flags, environment and default files would use.
+// with the same flags, environment and default files would use. With --docker it looks at the containers of the engines,
+// too.
 func runCheck(p *Process, args []string) int {
 	c := &configuration{}
-	asJSON := false
+	asJSON, engines := false, false
 	var flags, files []string
 	for _, a := range args {
 		switch {
 		case a == "--json":
 			asJSON = true
+		case a == "--docker":
+			engines = true
 		case strings.HasPrefix(a, "-"):
 			flags = append(flags, a)
 		default:
@@ -29,12 +33,17 @@ func runCheck(p *Process, args []string) int {
 		p.errorf("check: %v", err)
 		return exitUsage
 	}
-	c.plan()
+	if engines {
+		c.survey(p)
+	}
+	built, _ := c.plan()
 	if asJSON {
 		printJSON(p, struct {
-			Findings diag.List `json:"findings"`
-		}{append(diag.List{}, c.findings...)})
+			Findings   diag.List       `json:"findings"`
+			Containers []docker.Report `json:"containers,omitempty"`
+		}{append(diag.List{}, c.findings...), c.containers})
 	} else {
+		c.printContainers(p, built)
 		c.print(p)
 	}
 	if c.findings.Has(diag.Error) {

@@ -57,7 +57,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[flags]", "run the router (also without any command)", runRouter},
-		{"check", "[flags] [FILE...]", "say what is wrong with a configuration, without starting anything", runCheck},
+		{"check", "[--docker] [flags] [FILE...]", "say what is wrong with a configuration, without starting anything", runCheck},
 		{"explain", "[flags] URL [FILE...]", "say who would answer a request or connection, and why", runExplain},
 		{"certs", "list|renew NAME|export DIR", "show, renew or export the certificates of resolvers", runCerts},
 		{"demo", "[--web=PORT]", "run a small world to try things on: a VM, two services, and Sluice in front", runDemo},

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
 	"sluice/internal/intake/decode"
+	"sluice/internal/intake/docker"
 	"sluice/internal/intake/file"
 	"sluice/internal/run/engine"
 )
@@ -20,6 +22,9 @@ type configuration struct {
 	static    *static.Config
 	snapshots []dynamic.Snapshot
 	findings  diag.List
+	// containers say what becomes of each container, of engines and of the compose files in projects.
+	containers []docker.Report
+	projects   []*docker.Project
 }
 
 // plan builds the plan of what was read. refused are the findings about what the engine would not build; all findings,
@@ -32,6 +37,7 @@ func (c *configuration) plan() (built *plan.Plan, refused diag.List) {
 	refused = engine.Validate(built)
 	c.findings = append(c.findings, built.Findings...)
 	c.findings = append(c.findings, refused...)
+	c.relocate()
 	c.findings.Sort()
 	c.findings = slices.Compact(c.findings)
 	return built, refused
@@ -96,6 +102,7 @@ func (c *configuration) read(p *Process, flags, files []string) error {
 		c.static = static.Effective(written)
 	}
 	snapshot := dynamic.Snapshot{Provider: file.Name}
+	composed := map[string]*decode.Document{}
 	for _, name := range files {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -108,12 +115,34 @@ func (c *configuration) read(p *Process, flags, files []string) error {
 		if _, ok := decode.FormatOf(name); !ok {
 			return fmt.Errorf("unsupported file extension: %s", name)
 		}
-		if isDynamic := c.staticSide(name); isDynamic {
+		if doc := composeFile(name); doc != nil {
+			composed[name] = doc
+		} else if isDynamic := c.staticSide(name); isDynamic {
 			snapshot.Fragments = append(snapshot.Fragments, readFiles(static.File{Filename: name}).Fragments...)
 		}
 	}
 	c.snapshots = append(c.snapshots, snapshot)
+	for _, name := range slices.Sorted(maps.Keys(composed)) {
+		c.compose(p, name, composed[name])
+	}
 	return nil
+}
+
+// composeFile returns the document of a compose file; nil for every other file.
+func composeFile(path string) *decode.Document {
+	data, err := decode.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	format, _ := decode.FormatOf(path)
+	doc, err := decode.File(path, data, format)
+	if err != nil {
+		return nil
+	}
+	if isStatic, isDynamic := doc.Sides(); isStatic || isDynamic || !docker.IsCompose(doc) {
+		return nil
+	}
+	return doc
 }
 
 // readFiles reads what the file provider would read, once.
