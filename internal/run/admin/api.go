@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/core/diag"
@@ -47,6 +48,10 @@ type API struct {
 	DashboardName      string
 	// Debug adds the counters and profiles of the process under /debug, which has no base path.
 	Debug bool
+	// Live tells of traffic.
+	Live Live
+
+	followers atomic.Int64 // streams of events
 }
 
 // Handler returns what serves the API.
@@ -61,6 +66,9 @@ func (a *API) mux() http.Handler {
 	mux.HandleFunc("GET /api/rawdata", func(w http.ResponseWriter, _ *http.Request) { reply(w, a.view().raw()) })
 	mux.HandleFunc("GET /api/support-dump", a.supportDump)
 	mux.HandleFunc("GET /api/explain", a.explain)
+	mux.HandleFunc("GET /api/live", a.liveNow)
+	mux.HandleFunc("GET /api/failures", a.failures)
+	mux.HandleFunc("GET /api/events", a.events)
 	mux.HandleFunc("GET /api/entrypoints", func(w http.ResponseWriter, r *http.Request) {
 		page(w, r.URL.Query(), a.view().entryPoints())
 	})

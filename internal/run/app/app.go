@@ -27,6 +27,7 @@ import (
 	"sluice/internal/intake/rest"
 	"sluice/internal/observe/accesslog"
 	"sluice/internal/observe/meter"
+	"sluice/internal/observe/recent"
 	"sluice/internal/observe/record"
 	"sluice/internal/run/admin"
 	"sluice/internal/run/engine"
@@ -79,10 +80,12 @@ type App struct {
 	engine      *engine.Engine
 	challenges  *acme.Challenges // nil without certificate resolvers
 	ping        *admin.Ping
-	accessLog   *accesslog.Log // nil when it is off
-	meters      []*meter.Meter // those who are told of configurations
-	tracer      record.Tracer  // nil when it is off
-	closers     []func()       // of what hears of exchanges
+	accessLog   *accesslog.Log   // nil when it is off
+	meters      []*meter.Meter   // those who are told of configurations
+	tracer      record.Tracer    // nil when it is off
+	closers     []func()         // of what hears of exchanges
+	failures    *recent.Failures // nil without the API, as the next
+	events      *recent.Events
 	file        *file.Provider
 	providers   []provider.Provider
 
@@ -105,7 +108,7 @@ func New(o Options) (*App, error) {
 	}
 	if c := o.Static.API; c != nil {
 		api := &admin.API{State: a, Certificates: a.certificateStatus, BasePath: c.BasePath, Version: o.Version, Codename: o.Codename, Started: time.Now(),
-			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName, Debug: c.Debug}
+			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName, Debug: c.Debug, Live: a.live()}
 		if c.Insecure {
 			api.BasePath = "" // the router is for /api
 		}
@@ -137,7 +140,7 @@ func New(o Options) (*App, error) {
 	a.watches = append(a.watches, servers)
 	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Budget: a.budget, Watch: servers, Internal: internal,
 		EntryPoints: names, Current: &a.current, UDPEntryPoints: udpNames, Datagrams: &a.datagrams,
-		Challenges: a.challenges, Environ: o.Environ, UserAgent: "sluice/" + o.Version})
+		Challenges: a.challenges, Environ: o.Environ, UserAgent: "sluice/" + o.Version, Happened: a.happened})
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
 		a.providers = append(a.providers, a.file)
@@ -375,6 +378,7 @@ func (a *App) supervise(ctx context.Context) {
 		Throttle:  a.static.Providers.ProvidersThrottleDuration.Std(),
 		Consume:   a.apply,
 		Failed: func(f provider.Failure) {
+			a.happened("provider", f.Provider+": "+f.Err.Error())
 			a.log.Error("Provider error", "providerName", f.Provider, "error", f.Err, "retryIn", f.Retry.String())
 		},
 	}

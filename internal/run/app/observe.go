@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"sluice/internal/observe/otel"
 	"sluice/internal/observe/prom"
 	"sluice/internal/observe/push"
+	"sluice/internal/observe/recent"
+	"sluice/internal/run/admin"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/forward"
 	"sluice/internal/wire/bridge"
@@ -55,6 +58,21 @@ func (a *App) observe() (metrics httpmsg.Handler) {
 		a.sink = a.sinks
 	}
 	return metrics
+}
+
+// live makes what the API tells of traffic.
+func (a *App) live() admin.Live {
+	a.failures, a.events = &recent.Failures{}, &recent.Events{}
+	a.sinks = append(a.sinks, a.failures)
+	return admin.Live{Failures: a.failures, Events: a.events, Open: a.open,
+		Meter: a.meter(meter.Options{EntryPoints: true, Routers: true, Services: true, Bounds: admin.LiveBounds()})}
+}
+
+// happened tells those who look at the API of an event.
+func (a *App) happened(kind, text string) {
+	if a.events != nil {
+		a.events.Add(kind, text)
+	}
 }
 
 // meter makes a meter that hears of requests and configurations.
@@ -158,17 +176,19 @@ func (a *App) ended(what string, err error) {
 	}
 }
 
+// open calls yield with the open connections of each entry point.
+func (a *App) open(yield func(entryPoint, protocol string, n int)) {
+	for _, e := range a.entryPoints {
+		yield(e.Name(), "TCP", e.Open())
+	}
+	for _, e := range a.udp {
+		yield(e.Name(), "UDP", e.Open())
+	}
+}
+
 // sources tell what metrics look at rather than count.
 func (a *App) sources() meter.Sources {
-	s := meter.Sources{Version: a.options.Version, Certificates: a.certificates, Servers: a.checkedServers, Findings: a.findingCounts,
-		Open: func(yield func(entryPoint, protocol string, n int)) {
-			for _, e := range a.entryPoints {
-				yield(e.Name(), "TCP", e.Open())
-			}
-			for _, e := range a.udp {
-				yield(e.Name(), "UDP", e.Open())
-			}
-		}}
+	s := meter.Sources{Version: a.options.Version, Certificates: a.certificates, Servers: a.checkedServers, Findings: a.findingCounts, Open: a.open}
 	if a.accessLog != nil {
 		s.Dropped = a.accessLog.Dropped
 	}
@@ -223,6 +243,13 @@ func (a *App) metered(p *plan.Plan, by bool) {
 	}
 	for _, e := range p.HTTP.Services {
 		live[meter.Service][e.Name.String()] = true
+	}
+	if a.failures != nil {
+		a.failures.Retain(func(router string) bool { return live[meter.Router][router] })
+	}
+	if by {
+		n := a.findingCounts()
+		a.happened("configuration", fmt.Sprintf("applied: %d routers, %d errors, %d warnings", len(live[meter.Router]), n["error"], n["warning"]))
 	}
 	for _, m := range a.meters {
 		if by {

@@ -56,6 +56,8 @@ type Options struct {
 	Datagrams      *datagram.Current
 	// Challenges get the answers to ACME challenges; the entry points have them, too. Nil without certificate resolvers.
 	Challenges *acme.Challenges
+	// Happened is told of servers that come and go, in words; may be nil.
+	Happened func(kind, text string)
 	// Environ is the environment as KEY=value, UserAgent how we call ourselves, both for certificate resolvers.
 	Environ   []string
 	UserAgent string

@@ -253,11 +253,16 @@ func (b *build) newLive(name string) *forward.Live {
 
 // told writes to the log that the server of a service has come or gone; url is the address of a TCP server.
 func (b *build) told(service string) func(url string, up bool, why error) {
-	log := b.e.o.Log
+	log, happened := b.e.o.Log, b.e.o.Happened
+	if happened == nil {
+		happened = func(string, string) {}
+	}
 	return func(url string, up bool, why error) {
 		if up {
+			happened("server", service+": "+url+" is up again")
 			log.Info("A server is up again", "serviceName", service, "serverURL", url)
 		} else {
+			happened("server", fmt.Sprintf("%s: %s is down: %v", service, url, why))
 			log.Warn("A server is down", "serviceName", service, "serverURL", url, "error", why)
 		}
 	}
