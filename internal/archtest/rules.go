@@ -54,6 +54,8 @@ var doorways = []doorway{
 	{"traffic/middleware/compress", "github.com/molecule-man/go-brrr", "the brotli encoder"},
 	{"traffic/middleware/jose", "github.com/go-jose/go-jose/v4", "signed tokens and key sets"},
 	{"traffic/middleware/httpcache", "github.com/maypok86/otter/v2", "the bounded memory of stored responses"},
+	{"traffic/middleware/waf", "github.com/corazawaf/coraza/v3", "the engine of firewall rules"},
+	{"traffic/middleware/waf", "github.com/corazawaf/coraza-coreruleset/v4", "the OWASP core rule set"},
 	{"traffic/middleware/ratelimit", "github.com/redis/rueidis", "the shared store of rate limits"},
 	{"testkit/acmeserver", "github.com/letsencrypt/pebble/v2", "an ACME server inside tests"},
 	{"testkit/acmeserver", "github.com/letsencrypt/challtestsrv", "its name server"},

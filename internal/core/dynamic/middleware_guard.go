@@ -2,9 +2,10 @@ package dynamic
 
 // WAF refuses requests that rules find hostile.
 type WAF struct {
-	// Directives are rules in the ModSecurity language, in order.
+	// Directives are rules in the ModSecurity language, in order. They cannot name files, programs or servers.
 	Directives []string `json:"directives,omitempty"`
-	// CRSEnabled loads the OWASP core rule set first.
+	// CRSEnabled brings the OWASP core rule set: all of it with its recommended settings, behind Directives but before those
+	// that change rules (SecRuleRemove..., SecRuleUpdate...); or only what Directives include of it by @owasp_crs/NAME.
 	CRSEnabled bool `json:"crsEnabled,omitempty"`
 }
 

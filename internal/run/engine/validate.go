@@ -22,12 +22,13 @@ import (
 	"sluice/internal/traffic/middleware/ratelimit"
 	"sluice/internal/traffic/middleware/retrying"
 	"sluice/internal/traffic/middleware/signed"
+	"sluice/internal/traffic/middleware/waf"
 )
 
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
-		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(), httpcache.Kind(),
+		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(), httpcache.Kind(), waf.Kind(),
 		jwt.Kind(), signed.Kind(), policy.Kind(), opa.Kind())
 })
 

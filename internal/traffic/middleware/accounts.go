@@ -9,11 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"sluice/internal/core/fault"
 	"sluice/internal/core/secret"
@@ -63,7 +61,7 @@ type accounts struct {
 	byName map[string]*account
 	list   []*account
 	key    [32]byte // of the digests of credentials; never leaves the process
-	slots  *slots
+	slots  *Slots
 }
 
 type account struct {
@@ -87,7 +85,7 @@ func parseAccount(text string) (*account, error) {
 	return &account{name: name, hash: h}, err
 }
 
-func newAccounts(lines []userLine, s *slots) (*accounts, error) {
+func newAccounts(lines []userLine, s *Slots) (*accounts, error) {
 	a := &accounts{byName: map[string]*account{}, slots: s}
 	for _, l := range lines {
 		u, err := parseAccount(l.text)
@@ -134,10 +132,10 @@ func (a *accounts) verify(credentials []byte) (*account, error) {
 		return u, nil
 	}
 	if u.hash.kind != hashSHA {
-		if !a.slots.take() {
+		if !a.slots.Take() {
 			return nil, fault.New(fault.OutOfBudget, "too many passwords are being checked", nil)
 		}
-		defer a.slots.give()
+		defer a.slots.Give()
 		// The same credentials may have been checked while we waited: browsers send many requests at once.
 		if known && u.verified(&digest) {
 			return u, nil
@@ -155,30 +153,3 @@ func (u *account) verified(digest *[sha256.Size]byte) bool {
 	good := u.good.Load()
 	return good != nil && subtle.ConstantTimeCompare(good[:], digest[:]) == 1
 }
-
-// slots bounds how many passwords are hashed at the same time, over all middlewares of the process.
-type slots struct{ free chan struct{} }
-
-// slotWait is how long a request waits for a slot at most.
-const slotWait = 5 * time.Second
-
-// newSlots leaves half of the processors to other traffic.
-func newSlots() *slots { return &slots{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))} }
-
-func (s *slots) take() bool {
-	select {
-	case s.free <- struct{}{}:
-		return true
-	default:
-	}
-	timer := time.NewTimer(slotWait)
-	defer timer.Stop()
-	select {
-	case s.free <- struct{}{}:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-func (s *slots) give() { <-s.free }

@@ -114,7 +114,7 @@ func buildAPIKey(c *dynamic.Middleware, env Env, next httpmsg.Handler) (httpmsg.
 			}
 		}
 	}
-	fresh, err := newKeyring(lines, live(env, "passwords", newSlots))
+	fresh, err := newKeyring(lines, SlotsOf(env, "passwords"))
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func decodeKey(dst, sent []byte) ([]byte, bool) {
 type keyring struct {
 	fast, slow []*holder
 	secret     [32]byte // of the digests of keys; never leaves the process
-	slots      *slots
+	slots      *Slots
 	wrong      [1024]atomic.Pointer[[sha256.Size]byte] // digests of keys that are known to be wrong, each at its place
 }
 
@@ -191,7 +191,7 @@ type holder struct {
 }
 
 // newKeyring reads lines of ID NUL hash.
-func newKeyring(lines []userLine, s *slots) (*keyring, error) {
+func newKeyring(lines []userLine, s *Slots) (*keyring, error) {
 	r := &keyring{slots: s}
 	for _, l := range lines {
 		id, text, _ := strings.Cut(l.text, "\x00")
@@ -230,10 +230,10 @@ func (r *keyring) verify(key []byte) (*holder, error) {
 	if h, known := r.seen(&digest); known {
 		return h, nil
 	}
-	if !r.slots.take() {
+	if !r.slots.Take() {
 		return nil, fault.New(fault.OutOfBudget, "apiKey: too many keys are being checked", nil)
 	}
-	defer r.slots.give()
+	defer r.slots.Give()
 	// The same key may have been checked while we waited.
 	if h, known := r.seen(&digest); known {
 		return h, nil

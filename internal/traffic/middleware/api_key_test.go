@@ -178,7 +178,7 @@ func TestAPIKeyRefuses(t *testing.T) {
 
 // TestAPIKeyCost holds that wrong keys cost slow hashes only once, and are refused in the end when there are too many.
 func TestAPIKeyCost(t *testing.T) {
-	r, err := newKeyring([]userLine{{text: "\x00" + bcryptOf(t, "secret", "$2y$")}}, &slots{make(chan struct{}, 1)})
+	r, err := newKeyring([]userLine{{text: "\x00" + bcryptOf(t, "secret", "$2y$")}}, &Slots{make(chan struct{}, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,14 +188,14 @@ func TestAPIKeyCost(t *testing.T) {
 	if h, err := r.verify([]byte("secret")); h == nil || err != nil {
 		t.Fatal(h, err)
 	}
-	r.slots.take() // nobody else gets one
+	r.slots.Take() // nobody else gets one
 	if h, err := r.verify([]byte("wrong")); h != nil || err != nil {
 		t.Error("asked again", h, err)
 	}
 	if h, err := r.verify([]byte("secret")); h == nil || err != nil {
 		t.Error("asked again", h, err)
 	}
-	r.slots.give()
+	r.slots.Give()
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {

@@ -38,7 +38,7 @@ func buildBasicAuth(c *dynamic.Middleware, env Env, next httpmsg.Handler) (httpm
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := newAccounts(lines, live(env, "passwords", newSlots))
+	fresh, err := newAccounts(lines, SlotsOf(env, "passwords"))
 	if err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func TestUnknownUsersCostTheSame(t *testing.T) {
 	for i := range 20 {
 		lines = append(lines, userLine{text: fmt.Sprintf("user%d:%s", i, []string{apr1Secret, shaSecret}[i%2])})
 	}
-	a, err := newAccounts(lines, newSlots())
+	a, err := newAccounts(lines, NewSlots())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,13 +229,13 @@ func TestBasicAuthCache(t *testing.T) {
 	h := build(t, env, silent, m)
 	serve(t, h, good)
 	// No slot is free from here on, so every check that needs one would wait.
-	s := live(env, "passwords", newSlots)
+	s := SlotsOf(env, "passwords")
 	for range cap(s.free) {
-		s.take()
+		s.Take()
 	}
 	defer func() {
 		for range cap(s.free) {
-			s.give()
+			s.Give()
 		}
 	}()
 	allocations(t, h, good)
@@ -247,11 +247,11 @@ func TestBasicAuthCache(t *testing.T) {
 
 func TestPasswordSlotsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, err := newAccounts([]userLine{{text: "ann:" + apr1Secret}}, &slots{make(chan struct{}, 1)})
+		a, err := newAccounts([]userLine{{text: "ann:" + apr1Secret}}, &Slots{make(chan struct{}, 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.slots.take()
+		a.slots.Take()
 		start := time.Now()
 		if _, err := a.verify([]byte("ann:secret")); fault.Status(err) != 503 || time.Since(start) != slotWait {
 			t.Errorf("INV-9: got %v after %v", err, time.Since(start))
@@ -265,7 +265,7 @@ func TestPasswordSlotsAreBounded(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		a.slots.give()
+		a.slots.Give()
 		wait.Wait()
 	})
 }
