@@ -2,6 +2,7 @@
 GO ?= go
 BINARY ?= sluice
 FUZZTIME ?= 3s
+CHURN ?= 30m
 # Used by race and check. `go env CC` is what the race detector's build would call.
 CC_FOUND := $(shell command -v "$$($(GO) env CC)" 2>/dev/null)
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
@@ -53,6 +54,10 @@ endif
 .PHONY: e2e
 e2e: ## end to end with nginx, certbot, an ACME test server, curl, openssl and a browser; fails where one is missing
 	SLUICE_E2E=required $(GO) test -count=1 -v ./test/e2e/...
+
+.PHONY: churn
+churn: ## half an hour of reloads, dying servers and leaving clients, with flat memory, goroutines and descriptors; CHURN=5m chooses
+	$(GO) test ./internal/run/app -run 'TestChurn$$' -count=1 -v -churn=$(CHURN) -timeout=2h
 
 .PHONY: bench
 bench: ## the cost of a request beside nginx and HAProxy; BENCH="-quick -scenario plain,tls" chooses

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,12 +49,16 @@ type router struct {
 	// stop begins the shutdown and waits for its end; the test's end does so too.
 	stop func()
 
+	quiet   atomic.Bool // nothing is recorded any more
 	mu      sync.Mutex
 	records []record.Record
 }
 
 // Record implements record.Sink.
 func (r *router) Record(rec *record.Record) {
+	if r.quiet.Load() {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.records = append(r.records, *rec.Clone())
@@ -61,6 +66,12 @@ func (r *router) Record(rec *record.Record) {
 
 // start runs a router with entry points web and secure, and a dynamic configuration in YAML, until the test ends.
 func start(t *testing.T, staticYAML, dynamicYAML string) *router {
+	t.Helper()
+	return startLogging(t, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})), staticYAML, dynamicYAML)
+}
+
+// startLogging is start with another log than that of the test.
+func startLogging(t *testing.T, log *slog.Logger, staticYAML, dynamicYAML string) *router {
 	t.Helper()
 	testkit.LeakCheck(t)
 	doc, err := decode.File("static.yml", []byte(staticYAML), decode.YAML)
@@ -73,7 +84,7 @@ func start(t *testing.T, staticYAML, dynamicYAML string) *router {
 	}
 	st.Providers.ProvidersThrottleDuration = 0
 	r := &router{t: t, say: make(chan *dynamic.Fragment, 16)}
-	r.app, err = New(Options{Static: static.Effective(st), Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	r.app, err = New(Options{Static: static.Effective(st), Log: log,
 		Hostname: "edge", Sink: r})
 	if err != nil {
 		t.Fatal(err)

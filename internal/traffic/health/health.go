@@ -31,7 +31,7 @@ type options struct {
 	port                     int
 	headers                  map[string]string
 	status                   int
-	follow                   bool
+	follow, grpc             bool
 	interval, unhealthy      time.Duration
 	timeout                  time.Duration
 }
@@ -51,7 +51,7 @@ func resolve(c *dynamic.HealthCheck) (options, error) {
 	if o.method == "" {
 		o.method = "GET"
 	}
-	if c.Mode == dynamic.HealthGRPC {
+	if o.grpc = c.Mode == dynamic.HealthGRPC; o.grpc {
 		fail("mode grpc is not supported yet")
 	}
 	switch o.scheme {

@@ -26,15 +26,19 @@ func (k *Checker) Probe(ctx context.Context, server string) error {
 	if err != nil {
 		return err
 	}
+	if k.opts.grpc {
+		u = grpcURL(u)
+		if err := k.probeGRPC(ctx, u); err != nil {
+			return k.failed(ctx, u, err)
+		}
+		return nil
+	}
 	// The name given is the host of the first request; a redirection says where it goes by itself.
 	host, method := k.opts.hostname, k.opts.method
 	for range maxRedirects + 1 {
 		status, location, err := k.ask(ctx, method, u, host)
 		if err != nil {
-			if ctx.Err() == context.DeadlineExceeded {
-				return fmt.Errorf("%s: no answer within %s", u, k.opts.timeout)
-			}
-			return fmt.Errorf("%s: %w", u, err)
+			return k.failed(ctx, u, err)
 		}
 		next := redirection(u, status, location)
 		if !k.opts.follow || next == nil {
@@ -48,6 +52,14 @@ func (k *Checker) Probe(ctx context.Context, server string) error {
 		u, host = next, ""
 	}
 	return fmt.Errorf("%s: more than %d redirections", u, maxRedirects)
+}
+
+// failed words an error of a probe.
+func (k *Checker) failed(ctx context.Context, u *url.URL, err error) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return fmt.Errorf("%s: no answer within %s", u, k.opts.timeout)
+	}
+	return fmt.Errorf("%s: %w", u, err)
 }
 
 func (k *Checker) judge(u *url.URL, status int) error {
@@ -80,15 +92,23 @@ func redirection(from *url.URL, status int, location string) *url.URL {
 
 // ask sends one request and reads the answer.
 func (k *Checker) ask(ctx context.Context, method string, u *url.URL, host string) (status int, location string, err error) {
-	pool, err := k.transport.Acquire(upstream.Address{Scheme: u.Scheme, Host: dialAddress(u)})
-	if err != nil {
+	x, done := k.exchange(ctx, method, u, host)
+	defer done()
+	if err := k.roundTrip(x, u); err != nil {
 		return 0, "", err
 	}
-	defer pool.Release()
+	status = x.Res.Status
+	location = x.Res.Header.Get(httpmsg.HdrLocation).String()
+	drain(x)
+	return status, location, nil
+}
+
+// exchange makes a request to u, under the name host if that is not empty. done ends it.
+func (k *Checker) exchange(ctx context.Context, method string, u *url.URL, host string) (x *httpmsg.Exchange, done func()) {
 	if host == "" {
 		host = u.Host
 	}
-	x := new(httpmsg.Exchange)
+	x = new(httpmsg.Exchange)
 	x.Reset(nil)
 	x.Req.Method, x.Req.Host, x.Req.Proto = httpmsg.Text(method), httpmsg.Text(host), httpmsg.HTTP11
 	x.Req.Path, x.Req.Query, x.Req.HasQuery = httpmsg.Text(u.EscapedPath()), httpmsg.Text(u.RawQuery), u.RawQuery != ""
@@ -100,20 +120,25 @@ func (k *Checker) ask(ctx context.Context, method string, u *url.URL, host strin
 			x.Req.Header.Add(name, value)
 		}
 	}
-	defer x.Finish()
 	stop := context.AfterFunc(ctx, func() { x.Cancel(context.Cause(ctx)) })
-	defer stop()
-	if err := pool.RoundTrip(x, &http1.Target{}); err != nil {
-		return 0, "", err
+	return x, func() { stop(); x.Finish() }
+}
+
+// roundTrip sends x to the server of u.
+func (k *Checker) roundTrip(x *httpmsg.Exchange, u *url.URL) error {
+	pool, err := k.transport.Acquire(upstream.Address{Scheme: u.Scheme, Host: dialAddress(u)})
+	if err != nil {
+		return err
 	}
-	status = x.Res.Status
-	location = x.Res.Header.Get(httpmsg.HdrLocation).String()
+	defer pool.Release()
+	if err := pool.RoundTrip(x, &http1.Target{}); err != nil {
+		return err
+	}
 	if x.Upgrade != nil {
 		x.Upgrade.Server.Close()
-		return 0, "", errors.New("the server switched protocols")
+		return errors.New("the server switched protocols")
 	}
-	drain(x)
-	return status, location, nil
+	return nil
 }
 
 // drain reads a body to its end if that is near. What becomes of it does not matter: the status has been said.
