@@ -36,6 +36,8 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
+require github.com/coreos/go-oidc/v3 v3.21.0
+
 require (
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	go.opentelemetry.io/contrib/propagators/aws v1.47.0 // indirect

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/traffic/middleware/grpcweb"
 	"sluice/internal/traffic/middleware/httpcache"
 	"sluice/internal/traffic/middleware/jwt"
+	"sluice/internal/traffic/middleware/oidc"
 	"sluice/internal/traffic/middleware/opa"
 	"sluice/internal/traffic/middleware/policy"
 	"sluice/internal/traffic/middleware/ratelimit"
@@ -29,7 +30,7 @@ import (
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
 		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(), httpcache.Kind(), waf.Kind(),
-		jwt.Kind(), signed.Kind(), policy.Kind(), opa.Kind())
+		jwt.Kind(), signed.Kind(), policy.Kind(), opa.Kind(), oidc.Kind())
 })
 
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.

@@ -55,7 +55,7 @@ func buildRedirectScheme(c *dynamic.Middleware, _ Env, next httpmsg.Handler) (ht
 // the entry point has checked and filled.
 func (r *redirectScheme) Serve(x *httpmsg.Exchange) error {
 	host, port := splitPort(x.Req.Host)
-	if proto := plainScheme(x); proto == r.scheme && samePort(proto, port, r.port) {
+	if proto := Scheme(x); proto == r.scheme && samePort(proto, port, r.port) {
 		return r.next.Serve(x)
 	}
 	var u strings.Builder
@@ -86,8 +86,9 @@ func samePort(scheme string, used httpmsg.View, target string) bool {
 	return target == "" && string(used) == own
 }
 
-// plainScheme returns http or https, whatever spelling of it X-Forwarded-Proto has.
-func plainScheme(x *httpmsg.Exchange) string {
+// Scheme returns http or https: what the client used, as X-Forwarded-Proto has it in any spelling, which the entry point has
+// checked and filled.
+func Scheme(x *httpmsg.Exchange) string {
 	switch proto := x.Req.Header.Get(httpmsg.HdrXForwardedProto); {
 	case proto.EqualFold("https"), proto.EqualFold("wss"):
 		return "https"

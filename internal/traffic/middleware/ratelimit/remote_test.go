@@ -27,7 +27,7 @@ func redisConfig(addr string) *dynamic.Redis {
 func remoteLimiter(t *testing.T, o dynamic.RateLimit, name string) *limiter {
 	t.Helper()
 	l := handler(t, o, middleware.Env{Name: name}, fine).(*limiter)
-	t.Cleanup(l.remote.link.Close)
+	t.Cleanup(l.remote.db.Close)
 	return l
 }
 
@@ -220,7 +220,7 @@ func TestLinkIsShared(t *testing.T) {
 	}
 	state.Begin()
 	a, b, other := build("r", ""), build("s", ""), build("r", "x")
-	if a.remote.link != b.remote.link || a.remote.link == other.remote.link {
+	if a.remote.db != b.remote.db || a.remote.db == other.remote.db {
 		t.Error("routers share what reaches one store in one way")
 	}
 	a.Serve(from("192.0.2.1:1"))
