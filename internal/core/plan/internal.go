@@ -18,6 +18,8 @@ const (
 	ServiceNoop = "noop"
 	ServiceAPI  = "api"
 	ServiceREST = "rest"
+	// ServiceDashboard serves the dashboard alone; ServiceAPI has it too.
+	ServiceDashboard = "dashboard"
 	// ServicePrometheus serves metrics.
 	ServicePrometheus = "prometheus"
 )
@@ -48,6 +50,17 @@ func internalFragment(s *static.Config) (f *dynamic.Fragment, redirections map[s
 				http.Routers["debug"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/debug`)",
 					Service: ServiceAPI, Priority: math.MaxInt - 1}
 			}
+		}
+	}
+	if a := s.API; a != nil && a.Dashboard {
+		http.Services[ServiceDashboard] = &dynamic.Service{}
+		if a.Insecure {
+			http.Middlewares["dashboard_redirect"] = &dynamic.Middleware{RedirectRegex: &dynamic.RedirectRegex{
+				Regex: `^(https?://[^/]+)/$`, Replacement: "${1}/dashboard/", Permanent: true}}
+			http.Middlewares["dashboard_stripprefix"] = &dynamic.Middleware{StripPrefix: &dynamic.StripPrefix{
+				Prefixes: []string{"/dashboard/", "/dashboard"}}}
+			http.Routers["dashboard"] = &dynamic.Router{EntryPoints: []string{static.InternalEntryPoint}, Rule: "PathPrefix(`/`)",
+				Service: ServiceDashboard, Middlewares: []string{"dashboard_redirect", "dashboard_stripprefix"}, Priority: math.MaxInt - 2}
 		}
 	}
 	if m := s.Metrics; m != nil && m.Prometheus != nil {

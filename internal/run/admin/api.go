@@ -50,6 +50,8 @@ type API struct {
 	Debug bool
 	// Live tells of traffic.
 	Live Live
+	// Dashboard serves /dashboard below the base path; nil for none.
+	Dashboard http.Handler
 
 	followers atomic.Int64 // streams of events
 }
@@ -57,7 +59,34 @@ type API struct {
 // Handler returns what serves the API.
 func (a *API) Handler() httpmsg.Handler { return bridge.Wrap(a.mux()) }
 
+// mux serves API and dashboard under the base path.
 func (a *API) mux() http.Handler {
+	h := a.Local()
+	if a.Dashboard != nil {
+		both := http.NewServeMux()
+		both.Handle("/api/", h)
+		both.Handle("/dashboard", a.Dashboard)
+		both.Handle("/dashboard/", a.Dashboard)
+		both.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "dashboard/")
+			w.WriteHeader(http.StatusFound)
+		})
+		h = both
+	}
+	if base := strings.TrimSuffix(a.BasePath, "/"); base != "" {
+		h = http.StripPrefix(base, h)
+	}
+	if a.Debug {
+		both := http.NewServeMux()
+		both.Handle("/debug/", debugMux())
+		both.Handle("/", h)
+		h = both
+	}
+	return sameOrigin(h)
+}
+
+// Local serves the API alone, under /api whatever the base path is, for those inside the process.
+func (a *API) Local() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/version", a.version)
 	mux.HandleFunc("GET /api/overview", func(w http.ResponseWriter, _ *http.Request) {
@@ -94,17 +123,7 @@ func (a *API) mux() http.Handler {
 		})
 	}
 	a.serveCertificates(mux)
-	var h http.Handler = mux
-	if base := strings.TrimSuffix(a.BasePath, "/"); base != "" {
-		h = http.StripPrefix(base, mux)
-	}
-	if a.Debug {
-		both := http.NewServeMux()
-		both.Handle("/debug/", debugMux())
-		both.Handle("/", h)
-		h = both
-	}
-	return sameOrigin(h)
+	return mux
 }
 
 func (a *API) view() *view {

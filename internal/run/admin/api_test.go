@@ -27,7 +27,7 @@ entryPoints:
   web: {address: ":80"}
   dns: {address: ":53/udp"}
   websecure: {address: ":443", http: {tls: {}, middlewares: ["slash@file"]}}
-api: {insecure: true}
+api: {dashboard: false, insecure: true}
 ping: {}
 accessLog: {}
 metrics: {prometheus: {}}

@@ -30,12 +30,14 @@ import (
 	"sluice/internal/observe/recent"
 	"sluice/internal/observe/record"
 	"sluice/internal/run/admin"
+	"sluice/internal/run/dashboard"
 	"sluice/internal/run/engine"
 	"sluice/internal/run/lifecycle"
 	"sluice/internal/traffic/acme"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/datagram"
 	"sluice/internal/traffic/entrypoint"
+	"sluice/internal/wire/bridge"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/sock"
 	"sluice/internal/wire/watch"
@@ -111,6 +113,10 @@ func New(o Options) (*App, error) {
 			DisableDashboardAd: c.DisableDashboardAd, DashboardName: c.DashboardName, Debug: c.Debug, Live: a.live()}
 		if c.Insecure {
 			api.BasePath = "" // the router is for /api
+		}
+		if c.Dashboard {
+			api.Dashboard = dashboard.New(dashboard.Options{API: api.Local(), Check: a.check, Name: c.DashboardName, Version: o.Version})
+			internal[plan.ServiceDashboard] = bridge.Wrap(api.Dashboard)
 		}
 		internal[plan.ServiceAPI] = api.Handler()
 	}

@@ -62,8 +62,12 @@ func New(o Options) *Dashboard {
 	d.mux.HandleFunc("GET /check", d.check)
 	d.mux.HandleFunc("POST /check", d.check)
 	d.mux.HandleFunc("GET /certificates", d.certificates)
-	d.mux.HandleFunc("GET /{layer}/{kind}", d.list)
-	d.mux.HandleFunc("GET /{layer}/{kind}/{name}", d.detail)
+	for layer, list := range kinds {
+		for _, kind := range list {
+			d.mux.HandleFunc("GET /"+layer+"/"+kind, func(w http.ResponseWriter, r *http.Request) { d.list(w, r, layer, kind) })
+			d.mux.HandleFunc("GET /"+layer+"/"+kind+"/{name}", func(w http.ResponseWriter, r *http.Request) { d.detail(w, r, layer, kind) })
+		}
+	}
 	return d
 }
 

@@ -136,21 +136,23 @@ func (d *Dashboard) draw(r *http.Request, p *picture, layer, search string) erro
 			_, provider, _ := strings.Cut(name, "@")
 			service += "@" + provider
 		}
-		if err := d.drawService(r, p, layer, kind, at, service, services, 0); err != nil {
-			return err
-		}
+		d.drawService(r, p, layer, kind, at, service, services, 0)
 	}
 	return nil
 }
 
 // drawService draws a service with its servers, or with the services that it is made of.
-func (d *Dashboard) drawService(r *http.Request, p *picture, layer, kind, from, name string, known map[string]element, depth int) error {
+func (d *Dashboard) drawService(r *http.Request, p *picture, layer, kind, from, name string, known map[string]element, depth int) {
 	e, ok := known[name]
 	if !ok {
 		if _, err := d.ask(r, layer+"/services/"+url.PathEscape(name), nil, &e); err != nil {
-			e = element{"status": "disabled"}
+			e = nil // it does not exist
 		}
 		known[name] = e
+	}
+	if e == nil {
+		p.join(from, p.put(layer+" service "+name, box{Column: 3, Text: name, Sub: "does not exist", Kind: "service", Status: "disabled"}), kind, "")
+		return
 	}
 	status, _ := e["status"].(string)
 	kindText, _ := e["type"].(string)
@@ -158,7 +160,7 @@ func (d *Dashboard) drawService(r *http.Request, p *picture, layer, kind, from, 
 		Link: layer + "/services/" + url.PathEscape(name)})
 	p.join(from, at, kind, "service:"+name)
 	if depth > 8 {
-		return nil
+		return
 	}
 	up, _ := e["serverStatus"].(element)
 	for _, server := range serversOf(e) {
@@ -174,11 +176,8 @@ func (d *Dashboard) drawService(r *http.Request, p *picture, layer, kind, from, 
 			_, provider, _ := strings.Cut(name, "@")
 			child += "@" + provider
 		}
-		if err := d.drawService(r, p, layer, kind, at, child, known, depth+1); err != nil {
-			return err
-		}
+		d.drawService(r, p, layer, kind, at, child, known, depth+1)
 	}
-	return nil
 }
 
 // serversOf are the servers of a load balancer.

@@ -151,19 +151,14 @@ func (l list) Link(name string, value any) string {
 }
 
 // kinds are the lists that there are, by layer.
-var kinds = map[string]map[string]bool{
-	"http": {"routers": true, "services": true, "middlewares": true},
-	"tcp":  {"routers": true, "services": true, "middlewares": true},
-	"udp":  {"routers": true, "services": true},
+var kinds = map[string][]string{
+	"http": {"routers", "services", "middlewares"},
+	"tcp":  {"routers", "services", "middlewares"},
+	"udp":  {"routers", "services"},
 }
 
 // list shows the routers, services or middlewares of a layer.
-func (d *Dashboard) list(w http.ResponseWriter, r *http.Request) {
-	layer, kind := r.PathValue("layer"), r.PathValue("kind")
-	if !kinds[layer][kind] {
-		d.failed(w, r, &refused{http.StatusNotFound, "there is no such page"})
-		return
-	}
+func (d *Dashboard) list(w http.ResponseWriter, r *http.Request, layer, kind string) {
 	l := listOf(r, layer+"/"+kind)
 	var rows []element
 	next, err := d.ask(r, l.Path, l.Query, &rows)
@@ -189,12 +184,8 @@ var described = map[string]bool{"name": true, "provider": true, "status": true, 
 	"usedBy": true, "serverStatus": true, "type": true, "priorityStr": true}
 
 // detail shows one element with everything that is known of it.
-func (d *Dashboard) detail(w http.ResponseWriter, r *http.Request) {
-	layer, kind, name := r.PathValue("layer"), r.PathValue("kind"), r.PathValue("name")
-	if !kinds[layer][kind] {
-		d.failed(w, r, &refused{http.StatusNotFound, "there is no such page"})
-		return
-	}
+func (d *Dashboard) detail(w http.ResponseWriter, r *http.Request, layer, kind string) {
+	name := r.PathValue("name")
 	var e element
 	if _, err := d.ask(r, layer+"/"+kind+"/"+url.PathEscape(name), nil, &e); err != nil {
 		d.failed(w, r, err)
