@@ -45,6 +45,26 @@ func compareElements[E element](a, b E) int {
 	return cmp.Or(compareNames(x.Name, y.Name), strings.Compare(x.written, y.written))
 }
 
+// Since returns the elements of was that s does not have any more, and those that was did not have. An element that was
+// made anew is in both. What was taken over costs one comparison of pointers.
+func (s Set[E]) Since(was Set[E]) (gone, fresh []E) {
+	now := s
+	for len(was) > 0 && len(now) > 0 {
+		if was[0].node() == now[0].node() {
+			was, now = was[1:], now[1:]
+			continue
+		}
+		c := compareElements(was[0], now[0])
+		if c <= 0 {
+			gone, was = append(gone, was[0]), was[1:]
+		}
+		if c >= 0 {
+			fresh, now = append(fresh, now[0]), now[1:]
+		}
+	}
+	return append(gone, was...), append(fresh, now...)
+}
+
 // edited returns list without the elements of gone and with those of fresh. list is sorted by compare and stays as it is;
 // gone and fresh get sorted. The work is that of finding the places of the changes, and of one copy.
 func edited[E any](list, gone, fresh []E, compare func(a, b E) int) []E {

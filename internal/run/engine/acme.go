@@ -115,7 +115,7 @@ func asked(p *plan.Plan) []asking {
 
 // checkWants reports certificates that are asked for and can never be got, and resolvers whose DNS provider is none.
 func checkWants(p *plan.Plan) (out diag.List) {
-	if p.Static == nil {
+	if p.Static == nil || len(p.Static.CertificatesResolvers) == 0 {
 		return nil
 	}
 	resolvers := p.Static.CertificatesResolvers

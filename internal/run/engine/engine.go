@@ -11,14 +11,18 @@
 //	router chain             Identity of the router's plan node            chain
 //	middleware state         router + middleware + fingerprint             middleware.State
 //	TLS sessions             fingerprint of the TLS options                certs.Keeper
-//	what could not be built  Identity of the plan node                     failures
+//	what could not be built  Identity of the plan node                     failure
+//
+// The work of Apply follows the change: it builds what the new plan has and the old one had not, and goes once over what
+// the routers in force hold to find out what nobody holds any more.
 //
 // Apply and Close are called by one goroutine; everything that serves is safe for concurrent use.
 package engine
 
 import (
 	"log/slog"
-	"sync/atomic"
+	"slices"
+	"sync"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/plan"
@@ -31,7 +35,6 @@ import (
 	"sluice/internal/traffic/forward"
 	"sluice/internal/traffic/middleware"
 	"sluice/internal/traffic/tunnel"
-	"sluice/internal/traffic/upstream"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/watch"
 )
@@ -70,25 +73,35 @@ type Engine struct {
 	acme       *acme.Manager   // nil without certificate resolvers
 	stapler    *staple.Stapler // nil without ocsp
 	set        *certs.Set
-	state      middleware.State
-	transports map[string]*upstream.Transport
-	lives      map[string]*forward.Live
-	services   map[*plan.Identity]*service
-	chains     map[*plan.Identity]*chain
-	tunnels    map[*plan.Identity]*tcpService
-	rounds     map[string]*tunnel.Live
-	datagrams  datagrams
+	unusable   diag.List // what is wrong with the certificates of set
 	copies     *forward.Copies
-	inForce    atomic.Pointer[inForce]
-	// tunnelsInForce are the built load balancers of TCP by the qualified names of their services.
-	tunnelsInForce atomic.Pointer[map[string]*tunnel.Service]
-	failures       map[*plan.Identity]diag.List
+	state      middleware.State
+	plan       *plan.Plan // in force; never nil
+	generation *entrypoint.Generation
+	datagrams  datagrams
+	round      uint64 // counts calls of Apply
+
+	// What is in force, by its key. chains and tcpRoutes are the roots: whatever they hold stays.
+	chains     map[*plan.Identity]*chain
+	tcpRoutes  map[*plan.TCPRouter]*tcpRoute
+	services   map[*plan.Identity]*service
+	tunnels    map[*plan.Identity]*tcpService
+	transports map[string]*transport
+	lives      map[string]*forward.Live
+	rounds     map[string]*tunnel.Live
+	// checked are the findings of validation; failures are what building found, and stay as long as the element does.
+	checked  map[*plan.Node]diag.List
+	failures map[*plan.Identity]*failure
+	// named and namedTunnels are the services that requests and connections can end at, by qualified name; see status.go.
+	named, namedTunnels sync.Map
 }
 
 // New makes an engine without a generation.
 func New(o Options) *Engine {
-	e := &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), transports: map[string]*upstream.Transport{}, lives: map[string]*forward.Live{},
-		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{}}
+	e := &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), plan: &plan.Plan{},
+		chains: map[*plan.Identity]*chain{}, tcpRoutes: map[*plan.TCPRouter]*tcpRoute{}, services: map[*plan.Identity]*service{},
+		tunnels: map[*plan.Identity]*tcpService{}, transports: map[string]*transport{}, lives: map[string]*forward.Live{},
+		rounds: map[string]*tunnel.Live{}, checked: map[*plan.Node]diag.List{}, failures: map[*plan.Identity]*failure{}}
 	e.certificateWork()
 	return e
 }
@@ -96,21 +109,22 @@ func New(o Options) *Engine {
 // Apply puts p in force: new connections and requests see all of it from here on, those under way finish on what they
 // have. The findings are those that only building could make; they concern single elements, which refuse.
 func (e *Engine) Apply(p *plan.Plan) diag.List {
-	b := &build{e: e, p: p, transports: map[string]*upstream.Transport{}, byNode: map[*plan.Transport]*upstream.Transport{}, lives: map[string]*forward.Live{},
-		services: map[*plan.Identity]*service{}, chains: map[*plan.Identity]*chain{}, tunnels: map[*plan.Identity]*tcpService{},
-		rounds: map[string]*tunnel.Live{}, fingerprints: map[string]bool{}, failures: map[*plan.Identity]diag.List{}, broken: map[*plan.Node]diag.List{}}
+	e.round++
 	e.state.Begin()
+	b := &build{e: e, was: e.plan, p: p, transports: map[*plan.Transport]*transport{}}
 	b.validate()
-	set, findings := certificates(p, e.set)
-	b.findings = append(b.findings, findings...)
-	b.findings = append(b.findings, checkWants(p)...)
+	set, unusable := e.set, e.unusable
+	if b.certificatesChanged() {
+		set, unusable = certificates(p, e.set)
+	}
 	generation := b.generation()
 	udp := b.udpGeneration()
-	b.keepFailures()
 
 	// From here on nothing can fail.
-	e.set = set
-	e.keeper.Publish(set)
+	if set != e.set {
+		e.set, e.unusable = set, unusable
+		e.keeper.Publish(set)
+	}
 	e.newCertificates(p, set)
 	for _, s := range b.services {
 		s.publish()
@@ -121,183 +135,40 @@ func (e *Engine) Apply(p *plan.Plan) diag.List {
 	b.datagrams.publish()
 	e.o.Current.Store(generation)
 	e.o.Datagrams.Store(udp)
-	e.inForce.Store(b.servicesInForce())
-	e.tunnelsInForce.Store(b.tunnelsInForce())
-	e.retire(b)
-	return b.findings
+	e.plan, e.generation = p, generation
+	e.name(b.services, b.tunnels)
+	e.datagrams.retire(&b.datagrams)
+	e.sweep()
+	return e.findings()
 }
 
-// retire ends what the generation of b does not have any more. Exchanges under way keep what they hold.
-func (e *Engine) retire(b *build) {
-	for id, s := range e.services {
-		if b.services[id] == nil {
-			s.close()
-		}
-	}
-	for id, s := range e.tunnels {
-		if b.tunnels[id] == nil {
-			s.close()
-		}
-	}
-	for key, t := range e.transports {
-		if b.transports[key] == nil {
-			t.CloseIdle()
-		}
-	}
-	e.services, e.chains, e.transports, e.lives, e.tunnels = b.services, b.chains, b.transports, b.lives, b.tunnels
-	e.rounds, e.failures = b.rounds, b.failures
-	e.datagrams.retire(&b.datagrams)
-	e.keeper.Retain(b.fingerprints)
-	e.state.Sweep()
+// certificatesChanged reports whether certificates or the default store are not those of the plan before.
+func (b *build) certificatesChanged() bool {
+	was, now := &b.was.TLS, &b.p.TLS
+	return b.e.set == nil || was.Default != now.Default || !slices.Equal(was.Certificates, now.Certificates)
 }
 
 // Close ends everything that the generation in force holds. The engine must not be used afterwards.
 func (e *Engine) Close() {
+	e.round++
 	e.state.Begin()
-	e.inForce.Store(nil)
-	e.tunnelsInForce.Store(nil)
 	e.copies.Close()
-	e.retire(&build{})
+	e.plan, e.chains, e.tcpRoutes = &plan.Plan{}, nil, nil
+	e.datagrams.retire(&datagrams{})
+	e.sweep()
 }
 
 // build is the making of one generation.
 type build struct {
-	e        *Engine
-	p        *plan.Plan
-	findings diag.List
+	e      *Engine
+	was, p *plan.Plan
 
-	transports   map[string]*upstream.Transport
-	byNode       map[*plan.Transport]*upstream.Transport // nil is the default one
-	lives        map[string]*forward.Live
-	services     map[*plan.Identity]*service
-	chains       map[*plan.Identity]*chain
-	tunnels      map[*plan.Identity]*tcpService
-	rounds       map[string]*tunnel.Live
-	datagrams    datagrams
-	fingerprints map[string]bool
-	// broken are the nodes that cannot be built, with the reasons.
-	broken map[*plan.Node]diag.List
-	// failures are what building found, by the elements that it found it in.
-	failures map[*plan.Identity]diag.List
-}
-
-// validate finds out which nodes cannot be built, by the same checks that `sluice check` makes.
-func (b *build) validate() {
-	check(b.p, func(n *plan.Node, list diag.List) {
-		if list.Has(diag.Error) {
-			b.broken[n] = append(b.broken[n], list...)
-		}
-		b.findings = append(b.findings, list...)
-	})
-}
-
-// report adds a finding that building made and marks the node as broken.
-func (b *build) report(n *plan.Node, err error) {
-	f := finding(n, err)
-	b.broken[n] = append(b.broken[n], f)
-	b.findings.Add(f)
-	if id := b.identity(n); id != nil {
-		b.failures[id] = append(b.failures[id], f)
-	}
-}
-
-// identity returns the identity of a node of the plan, nil for kinds that are built anew each time.
-func (b *build) identity(n *plan.Node) *plan.Identity {
-	switch n.Kind {
-	case "http.middlewares":
-		return b.p.HTTP.Middlewares.Get(n.Name).Identity
-	case "http.services":
-		return b.p.HTTP.Services.Get(n.Name).Identity
-	case "tcp.services":
-		return b.p.TCP.Services.Get(n.Name).Identity
-	}
-	return nil
-}
-
-// keepFailures says again what building found in elements that did not change: what they refuse is kept, so that they
-// were not built this time.
-func (b *build) keepFailures() {
-	keep := func(id *plan.Identity) {
-		if before := b.e.failures[id]; len(before) > 0 && len(b.failures[id]) == 0 {
-			b.failures[id] = before
-			b.findings = append(b.findings, before...)
-		}
-	}
-	for _, m := range b.p.HTTP.Middlewares {
-		keep(m.Identity)
-	}
-	for _, s := range b.p.HTTP.Services {
-		keep(s.Identity)
-	}
-	for _, s := range b.p.TCP.Services {
-		keep(s.Identity)
-	}
-}
-
-func finding(n *plan.Node, err error) diag.Finding {
-	return diag.Finding{Place: n.Place(), Severity: diag.Error, Key: n.Key(), Code: "CANNOT-BUILD", Message: err.Error()}
-}
-
-// generation builds the routes of all entry points.
-func (b *build) generation() *entrypoint.Generation {
-	g := &entrypoint.Generation{}
-	for _, name := range b.e.o.EntryPoints {
-		g.Routes = append(g.Routes, b.routes(b.p.EntryPoints[name]))
-	}
-	for i, r := range g.Routes {
-		for j, other := range g.Routes {
-			if i != j {
-				r.Others = append(r.Others, other)
-			}
-		}
-	}
-	for _, r := range g.Routes {
-		r.Seal()
-	}
-	return g
-}
-
-func (b *build) routes(ep *plan.EntryPoint) *entrypoint.Routes {
-	r := &entrypoint.Routes{Conn: ep.Conn}
-	r.Plain.Table, r.Secure.Table = ep.PlainTable, ep.SecureTable
-	denied := deniedCharacters(ep.Config)
-	for _, node := range ep.Plain {
-		r.Plain.Routers = append(r.Plain.Routers, b.httpRouter(node, denied))
-	}
-	for _, node := range ep.Secure {
-		r.Secure.Routers = append(r.Secure.Routers, b.httpRouter(node, denied))
-	}
-	for _, node := range ep.TCP {
-		r.TCP = append(r.TCP, b.tcpRouter(node))
-	}
-	for _, node := range ep.TLS {
-		r.TLS = append(r.TLS, b.tcpRouter(node))
-	}
-	for _, o := range ep.Options {
-		r.Options = append(r.Options, b.tlsOptions(o.Effective, o.Options))
-	}
-	return r
-}
-
-// deniedCharacters is the policy of an entry point on percent codes.
-func deniedCharacters(c *static.EntryPoint) entrypoint.EncodedCharacters {
-	if c == nil || c.HTTP.EncodedCharacters == nil {
-		return 0
-	}
-	p := c.HTTP.EncodedCharacters
-	var out entrypoint.EncodedCharacters
-	for _, row := range []struct {
-		allowed bool
-		bit     entrypoint.EncodedCharacters
-	}{
-		{p.AllowEncodedSlash, entrypoint.DenyEncodedSlash}, {p.AllowEncodedBackSlash, entrypoint.DenyEncodedBackSlash},
-		{p.AllowEncodedNullCharacter, entrypoint.DenyEncodedNullCharacter}, {p.AllowEncodedSemicolon, entrypoint.DenyEncodedSemicolon},
-		{p.AllowEncodedPercent, entrypoint.DenyEncodedPercent}, {p.AllowEncodedQuestionMark, entrypoint.DenyEncodedQuestionMark},
-		{p.AllowEncodedHash, entrypoint.DenyEncodedHash},
-	} {
-		if !row.allowed {
-			out |= row.bit
-		}
-	}
-	return out
+	// services and tunnels are those that are new.
+	services  []*service
+	tunnels   []*tcpService
+	datagrams datagrams
+	// transports are those that were asked for; nil is the default one.
+	transports map[*plan.Transport]*transport
+	// holder is what is being built: it holds whatever is asked for meanwhile.
+	holder *holding
 }

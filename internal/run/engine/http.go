@@ -28,9 +28,8 @@ func (r refusal) Serve(*httpmsg.Exchange) error {
 
 // chain is the built handler of a router.
 type chain struct {
+	holding
 	handler httpmsg.Handler
-	// keys are what its middlewares keep in the engine's State.
-	keys []string
 }
 
 // httpRouter builds what an entry point does with a router's requests.
@@ -43,44 +42,19 @@ func (b *build) httpRouter(r *plan.Router, denied entrypoint.EncodedCharacters) 
 		h.Write([]byte(r.Name.String()))
 		out.LoopGuard = fmt.Sprintf("%x", h.Sum64())
 	}
-	out.Handler = b.chainOf(r).handler
+	out.Handler = b.e.chains[r.Identity].handler
 	return out
 }
 
 func isFalse(p *bool) bool { return p != nil && !*p }
 
-// chainOf returns the router's chain: the one there is, when nothing about it changed, or a new one.
-func (b *build) chainOf(r *plan.Router) *chain {
-	if c, ok := b.chains[r.Identity]; ok {
-		return c
-	}
-	if c, ok := b.e.chains[r.Identity]; ok {
-		b.chains[r.Identity] = c
-		b.e.state.Touch(c.keys)
-		b.keepServices(r)
-		return c
-	}
+// chain builds the chain of a router.
+func (b *build) chain(r *plan.Router) *chain {
 	c := &chain{}
-	done := b.e.state.Record()
+	done := b.hold(&c.holding)
 	c.handler = b.router(r)
-	c.keys = done()
-	b.chains[r.Identity] = c
+	done()
 	return c
-}
-
-// keepServices carries the services of a router whose chain is kept over into the new generation.
-func (b *build) keepServices(r *plan.Router) {
-	b.service(r.Service)
-	b.keepMiddlewares(r.Middlewares)
-}
-
-func (b *build) keepMiddlewares(list []*plan.Middleware) {
-	for _, m := range list {
-		if m.Service != nil {
-			b.service(m.Service)
-		}
-		b.keepMiddlewares(m.Chain)
-	}
 }
 
 // router builds a chain. A router that is disabled, or of which any part cannot be built, refuses: it never becomes a
@@ -115,7 +89,7 @@ func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Han
 			}
 			continue
 		}
-		if why := b.broken[&m.Node]; m.Status == plan.Disabled || len(why) > 0 {
+		if why := b.broken(&m.Node, m.Identity); m.Status == plan.Disabled || len(why) > 0 {
 			return nil, fmt.Errorf("the middleware %s cannot be used: %s", m.Name, first(append(why, m.Findings...)))
 		}
 		kind, ok := kinds().Lookup(m.Type)
@@ -128,7 +102,7 @@ func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Han
 			env.Service = b.service(m.Service)
 		}
 		if next, err = kind.Build(m.Config, env, next); err != nil {
-			b.report(&m.Node, err)
+			b.report(&m.Node, m.Identity, err)
 			return nil, fmt.Errorf("the middleware %s cannot be built: %w", m.Name, err)
 		}
 		if detailed {
@@ -149,32 +123,28 @@ func first(l diag.List) string {
 
 // transport returns the connections of a transport; all transports of one fingerprint share them.
 func (b *build) transport(t *plan.Transport) (*upstream.Transport, error) {
-	if have := b.byNode[t]; have != nil {
-		return have, nil
-	}
-	c := defaultTransport(b.e.o.Static)
-	if t != nil {
-		if why := b.broken[&t.Node]; t.Status == plan.Disabled || len(why) > 0 {
-			return nil, fmt.Errorf("the serversTransport %s cannot be used: %s", t.Name, first(append(why, t.Findings...)))
-		}
-		c = t.Config
-	}
-	key := certs.HTTPFingerprint(c)
-	if have := b.transports[key]; have != nil {
-		b.byNode[t] = have
-		return have, nil
-	}
-	have := b.e.transports[key]
+	have := b.transports[t]
 	if have == nil {
-		o, err := upstream.OptionsOf(c)
-		if err != nil {
-			return nil, fmt.Errorf("serversTransport: %w", err)
+		c := defaultTransport(b.e.o.Static)
+		if t != nil {
+			if why := b.broken(&t.Node, t.Identity); t.Status == plan.Disabled || len(why) > 0 {
+				return nil, fmt.Errorf("the serversTransport %s cannot be used: %s", t.Name, first(append(why, t.Findings...)))
+			}
+			c = t.Config
 		}
-		have = upstream.New(o, b.e.o.Watch)
+		key := certs.HTTPFingerprint(c)
+		if have = b.e.transports[key]; have == nil {
+			o, err := upstream.OptionsOf(c)
+			if err != nil {
+				return nil, fmt.Errorf("serversTransport: %w", err)
+			}
+			have = &transport{Transport: upstream.New(o, b.e.o.Watch)}
+			b.e.transports[key] = have
+		}
+		b.transports[t] = have
 	}
-	b.transports[key] = have
-	b.byNode[t] = have
-	return have, nil
+	b.holder.transports = append(b.holder.transports, have)
+	return have.Transport, nil
 }
 
 // defaultTransport is the transport of services that name none.

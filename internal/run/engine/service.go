@@ -12,14 +12,15 @@ import (
 
 // service is a built HTTP service.
 type service struct {
+	holding
+	name    plan.Name
+	live    string // the key of its live state
 	handler httpmsg.Handler
 	kind    kindOfService // nil for those that have nothing to publish: refusals and internal ones
 	// health is what parents follow, nil where the service does not tell.
 	health balance.Health
 	// balancers are the load balancers that requests may end at, of the service itself and of those below it.
 	balancers []*forward.LoadBalancer
-	// keys are what its middlewares keep in the engine's State.
-	keys []string
 }
 
 // kindOfService is what the kinds of package forward have in common.
@@ -62,22 +63,20 @@ func (b *build) service(s *plan.Service) httpmsg.Handler {
 	return b.built(s).handler
 }
 
-// built returns a service, which is kept from the generation before where nothing about it changed.
+// built returns a service, which is kept from the generation before where nothing about it changed. Whatever is being built
+// holds it from then on.
 func (b *build) built(s *plan.Service) *service {
-	if built, ok := b.services[s.Identity]; ok {
-		return built
+	built := b.e.services[s.Identity]
+	if built == nil {
+		bare := &later{refusal{"the service could not be built"}}
+		built = &service{name: s.Name, live: liveKey(s), handler: bare}
+		b.e.services[s.Identity] = built
+		b.services = append(b.services, built)
+		done := b.hold(&built.holding)
+		b.fill(s, built, bare)
+		done()
 	}
-	if kept, ok := b.e.services[s.Identity]; ok {
-		b.services[s.Identity] = kept
-		b.keepService(s, kept)
-		return kept
-	}
-	bare := &later{refusal{"the service could not be built"}}
-	built := &service{handler: bare}
-	b.services[s.Identity] = built
-	done := b.e.state.Record()
-	b.fill(s, built, bare)
-	built.keys = done()
+	b.holder.services = append(b.holder.services, built)
 	return built
 }
 
@@ -88,25 +87,9 @@ type later struct{ handler httpmsg.Handler }
 // Serve implements httpmsg.Handler.
 func (l *later) Serve(x *httpmsg.Exchange) error { return l.handler.Serve(x) }
 
-// keepService carries what a kept service needs over into the new generation.
-func (b *build) keepService(s *plan.Service, kept *service) {
-	live := liveKey(s)
-	if l := b.e.lives[live]; l != nil {
-		b.lives[live] = l
-	}
-	if s.Type == "loadBalancer" && kept.kind != nil {
-		_, _ = b.transport(s.Transport) // it was built before, and is kept by being asked for
-	}
-	for _, c := range s.Children {
-		b.service(c)
-	}
-	b.keepMiddlewares(s.Middlewares)
-	b.e.state.Touch(kept.keys)
-}
-
 // fill builds a service into out, and without its middlewares into bare. A service of which any part cannot be built refuses.
 func (b *build) fill(s *plan.Service, out *service, bare *later) {
-	if why := b.broken[&s.Node]; s.Status == plan.Disabled || len(why) > 0 {
+	if why := b.broken(&s.Node, s.Identity); s.Status == plan.Disabled || len(why) > 0 {
 		out.handler = refusal{fmt.Sprintf("the service %s cannot be used: %s", s.Name, first(append(why, s.Findings...)))}
 		return
 	}
@@ -120,7 +103,7 @@ func (b *build) fill(s *plan.Service, out *service, bare *later) {
 	}
 	kind, err := b.kind(s, out)
 	if err != nil {
-		b.report(&s.Node, err)
+		b.report(&s.Node, s.Identity, err)
 		out.handler = refusal{fmt.Sprintf("the service %s cannot be built: %v", s.Name, err)}
 		return
 	}
@@ -234,12 +217,10 @@ func liveKey(s *plan.Service) string {
 
 // live returns the live state under key, of the service called name: the one there is, or a new one.
 func (b *build) live(key, name string) *forward.Live {
-	live := b.lives[key]
+	live := b.e.lives[key]
 	if live == nil {
-		if live = b.e.lives[key]; live == nil {
-			live = b.newLive(name)
-		}
-		b.lives[key] = live
+		live = b.newLive(name)
+		b.e.lives[key] = live
 	}
 	return live
 }

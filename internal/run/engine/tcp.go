@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/fault"
 	"sluice/internal/core/plan"
@@ -18,7 +17,8 @@ import (
 
 // tcpService is a built TCP service.
 type tcpService struct {
-	name string
+	holding
+	name plan.Name
 	// service is nil when it cannot be built; refused says why then.
 	service *tunnel.Service
 	refused string
@@ -45,6 +45,20 @@ func (s *tcpService) close() {
 	}
 }
 
+// tcpRoute is a built TCP router.
+type tcpRoute struct {
+	holding
+	entrypoint.TCPRouter
+}
+
+func (b *build) tcpRoute(r *plan.TCPRouter) *tcpRoute {
+	out := &tcpRoute{}
+	done := b.hold(&out.holding)
+	out.TCPRouter = b.tcpRouter(r)
+	done()
+	return out
+}
+
 // tcpRouter builds what an entry point does with a TCP router's connections.
 func (b *build) tcpRouter(r *plan.TCPRouter) entrypoint.TCPRouter {
 	out := entrypoint.TCPRouter{Name: r.Name.String()}
@@ -63,7 +77,7 @@ func (b *build) tcpRouter(r *plan.TCPRouter) entrypoint.TCPRouter {
 	}
 	guards, err := b.tcpGuards(r)
 	if err != nil {
-		b.report(&r.Node, err)
+		b.report(&r.Node, r.Identity, err)
 		return out
 	}
 	out.Serve = serveTCP(s, guards)
@@ -72,16 +86,17 @@ func (b *build) tcpRouter(r *plan.TCPRouter) entrypoint.TCPRouter {
 
 // serveTCP brings connections to a service, past what may refuse them.
 func serveTCP(s *tcpService, guards []tunnel.Guard) func(stream net.Conn, c *entrypoint.Accepted) entrypoint.Outcome {
+	name := s.name.String()
 	return func(stream net.Conn, c *entrypoint.Accepted) entrypoint.Outcome {
 		for _, g := range guards {
 			leave, f := g.Enter(c.Peer().Addr())
 			if f != nil {
-				return entrypoint.Outcome{Service: s.name, Fault: f, Open: true}
+				return entrypoint.Outcome{Service: name, Fault: f, Open: true}
 			}
 			defer leave()
 		}
 		r := s.service.Serve(tunnel.Client{Stream: stream, Peer: c.Peer(), Local: c.Local(), Postgres: c.Postgres && c.Passthrough})
-		out := entrypoint.Outcome{Service: s.name, Server: r.Server, In: r.In, Out: r.Out, Fault: r.Fault, Open: r.Open}
+		out := entrypoint.Outcome{Service: name, Server: r.Server, In: r.In, Out: r.Out, Fault: r.Fault, Open: r.Open}
 		switch {
 		case r.ByClient:
 			out.EndedBy = fault.Client
@@ -94,24 +109,24 @@ func serveTCP(s *tcpService, guards []tunnel.Guard) func(stream net.Conn, c *ent
 
 // tcpService returns a built service: the one there is, when nothing about it changed, or a new one.
 func (b *build) tcpService(s *plan.TCPService) *tcpService {
-	if built, ok := b.tunnels[s.Identity]; ok {
-		return built
+	built := b.e.tunnels[s.Identity]
+	if built == nil {
+		built = &tcpService{name: s.Name}
+		b.e.tunnels[s.Identity] = built
+		b.tunnels = append(b.tunnels, built)
+		done := b.hold(&built.holding)
+		b.fillTunnel(s, built)
+		done()
 	}
-	if kept, ok := b.e.tunnels[s.Identity]; ok {
-		b.tunnels[s.Identity] = kept
-		for _, c := range s.Children {
-			if c != nil {
-				b.tcpService(c)
-			}
-		}
-		b.keepLive(s.Name.String(), len(kept.machines))
-		return kept
-	}
-	built := &tcpService{name: s.Name.String()}
-	b.tunnels[s.Identity] = built
-	if why := b.broken[&s.Node]; s.Status == plan.Disabled || len(why) > 0 {
+	b.holder.tunnels = append(b.holder.tunnels, built)
+	return built
+}
+
+// fillTunnel builds a service, or notes why it refuses.
+func (b *build) fillTunnel(s *plan.TCPService, built *tcpService) {
+	if why := b.broken(&s.Node, s.Identity); s.Status == plan.Disabled || len(why) > 0 {
 		built.refused = first(append(why, s.Findings...))
-		return built
+		return
 	}
 	live := b.tcpLive(s.Name.String())
 	if s.Type == "weighted" {
@@ -120,7 +135,7 @@ func (b *build) tcpService(s *plan.TCPService) *tcpService {
 			child := b.tcpService(c)
 			if child.service == nil {
 				built.refused = fmt.Sprintf("the service %s cannot be used: %s", c.Name, child.refused)
-				return built
+				return
 			}
 			weight := 1
 			if w := s.Config.Weighted.Services[i].Weight; w != nil {
@@ -130,13 +145,13 @@ func (b *build) tcpService(s *plan.TCPService) *tcpService {
 			built.machine = append(built.machine, child.machine...)
 		}
 		built.service = tunnel.NewWeighted(s.Name.String(), children, live)
-		return built
+		return
 	}
 	options, err := b.tunnelOptions(s)
 	if err != nil {
-		b.report(&s.Node, err)
+		b.report(&s.Node, s.Identity, err)
 		built.refused = err.Error()
-		return built
+		return
 	}
 	var servers []tunnel.Server
 	for _, server := range s.Config.LoadBalancer.Servers {
@@ -144,7 +159,6 @@ func (b *build) tcpService(s *plan.TCPService) *tcpService {
 	}
 	built.service = tunnel.New(s.Name.String(), servers, live, options)
 	b.machines(built, s)
-	return built
 }
 
 // tcpLive returns the place in the round and the health of a service's servers, which outlive changes.
@@ -153,23 +167,9 @@ func (b *build) tcpLive(name string) *tunnel.Live {
 	if live == nil {
 		live = tunnel.NewLive()
 		live.Changed = b.told(name)
+		b.e.rounds[name] = live
 	}
-	b.rounds[name] = live
 	return live
-}
-
-// keepLive carries the live state of a kept service over into the new generation.
-func (b *build) keepLive(name string, machines int) {
-	b.tcpLive(name)
-	for i := range machines {
-		key := machineName(name, i)
-		if l := b.e.lives[key]; l != nil {
-			b.lives[key] = l
-		}
-	}
-	if machines > 0 {
-		_, _ = b.transport(nil) // kept by being asked for
-	}
 }
 
 // tunnelOptions reads how the servers of a TCP service are reached.
@@ -178,7 +178,7 @@ func (b *build) tunnelOptions(s *plan.TCPService) (tunnel.Options, error) {
 	o := tunnel.Options{Watch: b.e.o.Watch, Health: lb.HealthCheck}
 	var t *dynamic.TCPServersTransport
 	if s.Transport != nil {
-		if why := b.broken[&s.Transport.Node]; s.Transport.Status == plan.Disabled || why.Has(diag.Error) {
+		if why := b.broken(&s.Transport.Node, s.Transport.Identity); s.Transport.Status == plan.Disabled || len(why) > 0 {
 			return o, fmt.Errorf("the serversTransport %s cannot be used: %s", s.Transport.Name, first(append(why, s.Transport.Findings...)))
 		}
 		t = s.Transport.Config
@@ -231,12 +231,13 @@ func (b *build) machines(built *tcpService, s *plan.TCPService) {
 		c := &dynamic.LoadBalancer{}
 		c.SetDefaults()
 		c.Servers = []*dynamic.Server{{URL: "http://" + net.JoinHostPort(host, port)}}
-		balancer, err := b.loadBalancer(machineName(s.Name.String(), i), c, nil)
+		key := machineName(s.Name.String(), i)
+		balancer, err := b.loadBalancer(key, c, nil)
 		if err != nil {
-			b.report(&s.Node, err)
+			b.report(&s.Node, s.Identity, err)
 			continue
 		}
-		built.machines = append(built.machines, &service{kind: balancer})
+		built.machines = append(built.machines, &service{live: key, kind: balancer})
 		built.machine = append(built.machine, httpmsg.Handler(&named{s.Name.String(), balancer}))
 	}
 }

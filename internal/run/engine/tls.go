@@ -55,14 +55,13 @@ func (e *Engine) Certificates() []*certs.Pair {
 
 // tlsOptions returns what handshakes with these options are made with, nil to refuse them.
 func (b *build) tlsOptions(effective *dynamic.TLSOptions, node *plan.TLSOptions) *entrypoint.TLSOptions {
-	if effective == nil || node == nil || node.Status == plan.Disabled || b.broken[&node.Node].Has(diag.Error) {
+	if effective == nil || node == nil || node.Status == plan.Disabled || len(b.broken(&node.Node, node.Identity)) > 0 {
 		return nil
 	}
 	s, err := b.e.keeper.Server(effective)
 	if err != nil {
-		b.report(&node.Node, err)
+		b.report(&node.Node, node.Identity, err)
 		return nil
 	}
-	b.fingerprints[s.Fingerprint] = true
 	return &entrypoint.TLSOptions{Fingerprint: s.Fingerprint, Config: s.Config}
 }

@@ -36,31 +36,77 @@ var kinds = sync.OnceValue(func() middleware.Kinds {
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.
 func Validate(p *plan.Plan) diag.List {
 	var out diag.List
-	check(p, func(_ *plan.Node, list diag.List) { out = append(out, list...) })
+	all := checkable{p.HTTP.Middlewares, p.HTTP.Transports, p.HTTP.Services, p.TCP.Transports, p.TCP.Services, p.TLS.Options}
+	all.check(func(_ *plan.Node, list diag.List) { out = append(out, list...) })
 	_, findings := certificates(p, nil)
 	out = append(out, findings...)
 	return append(out, checkWants(p)...)
 }
 
+// checkable are the elements that builders can judge without building them.
+type checkable struct {
+	middlewares   []*plan.Middleware
+	transports    []*plan.Transport
+	services      []*plan.Service
+	tcpTransports []*plan.TCPTransport
+	tcpServices   []*plan.TCPService
+	options       []*plan.TLSOptions
+}
+
+// validate finds out which of the new nodes cannot be built, by the same checks that `sluice check` makes.
+func (b *build) validate() {
+	var gone, fresh checkable
+	was, p := b.was, b.p
+	gone.middlewares, fresh.middlewares = p.HTTP.Middlewares.Since(was.HTTP.Middlewares)
+	gone.transports, fresh.transports = p.HTTP.Transports.Since(was.HTTP.Transports)
+	gone.services, fresh.services = p.HTTP.Services.Since(was.HTTP.Services)
+	gone.tcpTransports, fresh.tcpTransports = p.TCP.Transports.Since(was.TCP.Transports)
+	gone.tcpServices, fresh.tcpServices = p.TCP.Services.Since(was.TCP.Services)
+	gone.options, fresh.options = p.TLS.Options.Since(was.TLS.Options)
+	gone.each(func(n *plan.Node) { delete(b.e.checked, n) })
+	fresh.check(func(n *plan.Node, list diag.List) { b.e.checked[n] = list })
+}
+
+func (p *checkable) each(f func(*plan.Node)) {
+	for _, m := range p.middlewares {
+		f(&m.Node)
+	}
+	for _, t := range p.transports {
+		f(&t.Node)
+	}
+	for _, s := range p.services {
+		f(&s.Node)
+	}
+	for _, t := range p.tcpTransports {
+		f(&t.Node)
+	}
+	for _, s := range p.tcpServices {
+		f(&s.Node)
+	}
+	for _, o := range p.options {
+		f(&o.Node)
+	}
+}
+
 // check calls report for every node that the builders have something to say about.
-func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
+func (p *checkable) check(report func(n *plan.Node, list diag.List)) {
 	say := func(n *plan.Node, list diag.List) {
 		if len(list) > 0 {
 			report(n, located(n, list))
 		}
 	}
 	table := kinds()
-	for _, m := range p.HTTP.Middlewares {
+	for _, m := range p.middlewares {
 		if m.Type != "" && m.Type != "chain" && m.Status != plan.Disabled {
 			say(&m.Node, table.Validate(m.Type, m.Config))
 		}
 	}
-	for _, t := range p.HTTP.Transports {
+	for _, t := range p.transports {
 		if t.Status != plan.Disabled {
 			say(&t.Node, certs.ValidateHTTPClient(t.Config))
 		}
 	}
-	for _, t := range p.TCP.Transports {
+	for _, t := range p.tcpTransports {
 		if t.Status != plan.Disabled && t.Config.TLS != nil {
 			list := certs.ValidateTCPClient(t.Config.TLS)
 			for i := range list {
@@ -69,17 +115,17 @@ func check(p *plan.Plan, report func(n *plan.Node, list diag.List)) {
 			say(&t.Node, list)
 		}
 	}
-	for _, o := range p.TLS.Options {
+	for _, o := range p.options {
 		if o.Status != plan.Disabled {
 			say(&o.Node, certs.ValidateOptions(o.Config))
 		}
 	}
-	for _, s := range p.HTTP.Services {
+	for _, s := range p.services {
 		if s.Status != plan.Disabled {
 			say(&s.Node, forward.Check(s.Config))
 		}
 	}
-	for _, s := range p.TCP.Services {
+	for _, s := range p.tcpServices {
 		if s.Status == plan.Disabled || s.Type != "loadBalancer" || s.Config.LoadBalancer.HealthCheck == nil {
 			continue
 		}
