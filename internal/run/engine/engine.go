@@ -81,7 +81,10 @@ type Engine struct {
 	datagrams  datagrams
 	round      uint64 // counts calls of Apply
 
-	// What is in force, by its key. chains and tcpRoutes are the roots: whatever they hold stays.
+	// What is in force, by its key. chains and tcpRoutes are the roots: whatever they hold stays. ordered and built are all
+	// chains and services in the order in which they were made, which is how memory is read fastest.
+	ordered    []*chain
+	built      []*service
 	chains     map[*plan.Identity]*chain
 	tcpRoutes  map[*plan.TCPRouter]*tcpRoute
 	services   map[*plan.Identity]*service
@@ -153,7 +156,7 @@ func (e *Engine) Close() {
 	e.round++
 	e.state.Begin()
 	e.copies.Close()
-	e.plan, e.chains, e.tcpRoutes = &plan.Plan{}, nil, nil
+	e.plan, e.ordered, e.chains, e.tcpRoutes = &plan.Plan{}, nil, nil, nil
 	e.datagrams.retire(&datagrams{})
 	e.sweep()
 }

@@ -10,19 +10,27 @@ import (
 func (b *build) generation() *entrypoint.Generation {
 	gone, fresh := b.p.HTTP.Routers.Since(b.was.HTTP.Routers)
 	left := make(map[*plan.Router]bool, len(gone))
-	unused := make(map[*plan.Identity]*chain, len(gone))
 	for _, r := range gone {
 		left[r] = true
 		if c := b.e.chains[r.Identity]; c != nil {
-			unused[r.Identity] = c
-			delete(b.e.chains, r.Identity)
+			c.dropped = true
 		}
 	}
 	for _, r := range fresh {
-		if r.Routed() {
-			if b.e.chains[r.Identity] = unused[r.Identity]; b.e.chains[r.Identity] == nil {
-				b.e.chains[r.Identity] = b.chain(r)
-			}
+		if !r.Routed() {
+			continue
+		}
+		if c := b.e.chains[r.Identity]; c != nil {
+			c.dropped = false // the router was only written elsewhere
+			continue
+		}
+		c := b.chain(r)
+		b.e.chains[r.Identity] = c
+		b.e.ordered = append(b.e.ordered, c)
+	}
+	for _, r := range gone {
+		if c := b.e.chains[r.Identity]; c != nil && c.dropped {
+			delete(b.e.chains, r.Identity)
 		}
 	}
 	goneTCP, freshTCP := b.p.TCP.Routers.Since(b.was.TCP.Routers)

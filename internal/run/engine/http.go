@@ -30,6 +30,8 @@ func (r refusal) Serve(*httpmsg.Exchange) error {
 type chain struct {
 	holding
 	handler httpmsg.Handler
+	// dropped is set when no router has it any more.
+	dropped bool
 }
 
 // httpRouter builds what an entry point does with a router's requests.

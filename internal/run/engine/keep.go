@@ -56,7 +56,8 @@ func (e *Engine) mark(h *holding) {
 // sweep ends what no router of the plan in force leads to. Exchanges under way keep what they hold.
 func (e *Engine) sweep() {
 	fingerprints := map[string]bool{}
-	for _, c := range e.chains {
+	e.ordered = slices.DeleteFunc(e.ordered, func(c *chain) bool { return c.dropped })
+	for _, c := range e.ordered {
 		e.mark(&c.holding)
 	}
 	for _, r := range e.tcpRoutes {
@@ -75,11 +76,17 @@ func (e *Engine) sweep() {
 		}
 	}
 	e.keeper.Retain(fingerprints)
-	for id, s := range e.services {
-		if s.round != e.round {
-			delete(e.services, id)
-			e.end(s)
+	var ended []*service
+	e.built = slices.DeleteFunc(e.built, func(s *service) bool {
+		if s.round == e.round {
+			return false
 		}
+		delete(e.services, s.identity)
+		ended = append(ended, s)
+		return true
+	})
+	for _, s := range ended {
+		e.end(s)
 	}
 	for id, s := range e.tunnels {
 		if s.round != e.round {

@@ -13,10 +13,11 @@ import (
 // service is a built HTTP service.
 type service struct {
 	holding
-	name    plan.Name
-	live    string // the key of its live state
-	handler httpmsg.Handler
-	kind    kindOfService // nil for those that have nothing to publish: refusals and internal ones
+	name     plan.Name
+	identity *plan.Identity
+	live     string // the key of its live state
+	handler  httpmsg.Handler
+	kind     kindOfService // nil for those that have nothing to publish: refusals and internal ones
 	// health is what parents follow, nil where the service does not tell.
 	health balance.Health
 	// balancers are the load balancers that requests may end at, of the service itself and of those below it.
@@ -69,9 +70,9 @@ func (b *build) built(s *plan.Service) *service {
 	built := b.e.services[s.Identity]
 	if built == nil {
 		bare := &later{refusal{"the service could not be built"}}
-		built = &service{name: s.Name, live: liveKey(s), handler: bare}
+		built = &service{name: s.Name, identity: s.Identity, live: liveKey(s), handler: bare}
 		b.e.services[s.Identity] = built
-		b.services = append(b.services, built)
+		b.services, b.e.built = append(b.services, built), append(b.e.built, built)
 		done := b.hold(&built.holding)
 		b.fill(s, built, bare)
 		done()
