@@ -93,15 +93,15 @@ type App struct {
 
 	mu       sync.Mutex
 	plan     *plan.Plan
-	refused  diag.List // what the engine could not build of it
-	reported map[diag.Finding]bool
+	refused  diag.List     // what the engine could not build of it
+	reported diag.List     // the findings that are logged already, sorted
 	applied  chan struct{} // closed when the first configuration is in force
 	once     sync.Once
 }
 
 // New binds the sockets of all entry points, or none, and puts the parts together. Nothing is accepted before Run.
 func New(o Options) (*App, error) {
-	a := &App{options: o, static: o.Static, log: o.Log, reported: map[diag.Finding]bool{}, applied: make(chan struct{}),
+	a := &App{options: o, static: o.Static, log: o.Log, applied: make(chan struct{}),
 		budget: httpmsg.NewBudget(budgetBytes())}
 	internal := map[string]httpmsg.Handler{plan.ServiceNoop: admin.Noop{}}
 	if p := o.Static.Ping; p != nil {
@@ -274,12 +274,12 @@ func (a *App) apply(snapshots []dynamic.Snapshot) {
 	began := time.Now()
 	p := plan.Build(a.plan, a.static, snapshots)
 	refused := a.engine.Apply(p)
-	findings := slices.Concat(p.Findings, refused)
+	was := a.plan
 	a.mu.Lock()
 	a.plan, a.refused = p, refused
 	a.mu.Unlock()
-	a.report(findings)
-	a.metered(p, snapshots != nil)
+	a.report(p.Findings, refused)
+	a.metered(was, p, snapshots != nil)
 	if snapshots != nil {
 		a.log.Info("Configuration applied", "routers", len(p.HTTP.Routers)+len(p.TCP.Routers)+len(p.UDP.Routers), "duration", time.Since(began).Round(time.Microsecond).String())
 		a.once.Do(func() { close(a.applied) })
@@ -287,14 +287,19 @@ func (a *App) apply(snapshots []dynamic.Snapshot) {
 }
 
 // report logs the findings that were not there before.
-func (a *App) report(findings diag.List) {
-	now := make(map[diag.Finding]bool, len(findings))
-	for _, f := range findings {
-		if now[f] {
-			continue
+func (a *App) report(planned, refused diag.List) {
+	now := planned
+	if len(refused) > 0 {
+		now = slices.Concat(planned, refused)
+		now.Sort()
+		now = slices.Compact(now)
+	}
+	was := a.reported
+	for _, f := range now {
+		for len(was) > 0 && was[0].Compare(f) < 0 {
+			was = was[1:]
 		}
-		now[f] = true
-		if !a.reported[f] {
+		if len(was) == 0 || was[0] != f {
 			LogFinding(a.log, f)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"sluice/internal/core/dynamic"
@@ -227,36 +228,48 @@ func (a *App) findingCounts() map[string]int {
 	return out
 }
 
-// metered tells the meters that p is in force: what it does not have any more loses its series. by tells whether providers
-// made it, which is what counts as a reload.
-func (a *App) metered(p *plan.Plan, by bool) {
+// metered tells the meters that p is in force after was, which is nil at first: what it does not have any more loses its
+// series. by tells whether providers made it, which is what counts as a reload.
+func (a *App) metered(was, p *plan.Plan, by bool) {
 	if len(a.meters) == 0 {
 		return
 	}
 	now := time.Now()
-	live := map[meter.Level]map[string]bool{meter.Router: {}, meter.Service: {}}
-	for _, e := range p.HTTP.Routers {
-		live[meter.Router][e.Name.String()] = true
-	}
-	for _, e := range p.TCP.Routers {
-		live[meter.Router][e.Name.String()] = true
-	}
-	for _, e := range p.HTTP.Services {
-		live[meter.Service][e.Name.String()] = true
-	}
-	if a.failures != nil {
-		a.failures.Retain(func(router string) bool { return live[meter.Router][router] })
-	}
 	if by {
 		n := a.findingCounts()
-		a.happened("configuration", fmt.Sprintf("applied: %d routers, %d errors, %d warnings", len(live[meter.Router]), n["error"], n["warning"]))
-	}
-	for _, m := range a.meters {
-		if by {
+		a.happened("configuration", fmt.Sprintf("applied: %d routers, %d errors, %d warnings", len(p.HTTP.Routers)+len(p.TCP.Routers), n["error"], n["warning"]))
+		for _, m := range a.meters {
 			m.Reloaded(now)
 		}
-		m.Retain(func(l meter.Level, name string) bool { return live[l][name] })
 	}
+	if was != nil && !shrunk(was, p) {
+		return
+	}
+	router := func(name string) bool {
+		n := plan.Resolve(name, "")
+		return p.HTTP.Routers.Get(n) != nil || p.TCP.Routers.Get(n) != nil
+	}
+	if a.failures != nil {
+		a.failures.Retain(router)
+	}
+	for _, m := range a.meters {
+		m.Retain(func(l meter.Level, name string) bool {
+			if l == meter.Router {
+				return router(name)
+			}
+			return l == meter.Service && p.HTTP.Services.Get(plan.Resolve(name, "")) != nil
+		})
+	}
+}
+
+// shrunk reports whether a router or service of was is not in p.
+func shrunk(was, p *plan.Plan) bool {
+	routers, _ := p.HTTP.Routers.Since(was.HTTP.Routers)
+	tcp, _ := p.TCP.Routers.Since(was.TCP.Routers)
+	services, _ := p.HTTP.Services.Since(was.HTTP.Services)
+	return slices.ContainsFunc(routers, func(r *plan.Router) bool { return p.HTTP.Routers.Get(r.Name) == nil }) ||
+		slices.ContainsFunc(tcp, func(r *plan.TCPRouter) bool { return p.TCP.Routers.Get(r.Name) == nil }) ||
+		slices.ContainsFunc(services, func(s *plan.Service) bool { return p.HTTP.Services.Get(s.Name) == nil })
 }
 
 // closeLogs writes and sends what is waiting. Nothing may be recorded afterwards.
