@@ -344,21 +344,35 @@ func TestServerKilledUPS14(t *testing.T) {
 	}
 }
 
-// UPS-01: a server that closes kept connections at any moment it likes costs no idempotent request.
-func TestRandomClosesUPS01(t *testing.T) {
-	peer := testkit.Listen(t, func(c *testkit.PeerConn, n int) {
+// fickle is a server that closes kept connections at any moment it likes. It counts the requests whose head it saw whole, by
+// their X-Id.
+func fickle(t *testing.T) (p *testkit.Peer, seen func(id string) int) {
+	var mu sync.Mutex
+	ids := map[string]int{}
+	note := func(head string) {
+		_, after, _ := strings.Cut(head, "X-Id: ")
+		id, _, _ := strings.Cut(after, "\r\n")
+		mu.Lock()
+		ids[id]++
+		mu.Unlock()
+	}
+	p = testkit.Listen(t, func(c *testkit.PeerConn, n int) {
 		r := rand.New(rand.NewPCG(uint64(n), 1))
 		for {
-			if _, err := c.ReadUntil("\r\n\r\n"); err != nil {
+			head, err := c.ReadUntil("\r\n\r\n")
+			if err != nil {
 				return
 			}
+			note(head)
 			io.WriteString(c, reply("ok"))
 			switch r.IntN(6) {
 			case 0:
 				return // while idle
 			case 1:
-				c.ReadUntil("\r\n\r\n") // upon the next request
-				return
+				if head, err := c.ReadUntil("\r\n\r\n"); err == nil {
+					note(head)
+				}
+				return // upon the next request
 			case 2:
 				c.ReadUntil("HTTP") // in the middle of it
 				c.Conn.(*net.TCPConn).SetLinger(0)
@@ -366,9 +380,20 @@ func TestRandomClosesUPS01(t *testing.T) {
 			}
 		}
 	})
+	return p, func(id string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return ids[id]
+	}
+}
+
+// UPS-01: such a server costs no request that may be repeated, and gets the others at most once.
+func TestRandomClosesUPS01(t *testing.T) {
+	peer, seen := fickle(t)
 	f := newFront(t, config(peer.Addr), upstream.Defaults())
+	const clients, each = 4, 2500
 	var wg sync.WaitGroup
-	for range 4 {
+	for client := range clients {
 		wg.Go(func() {
 			conn, err := net.Dial("tcp", f.addr)
 			if err != nil {
@@ -377,17 +402,25 @@ func TestRandomClosesUPS01(t *testing.T) {
 			}
 			defer conn.Close()
 			r := bufio.NewReader(conn)
-			for i := range 250 {
-				io.WriteString(conn, get)
+			for i := range each {
+				id := fmt.Sprintf("%d-%d", client, i)
+				method := "GET"
+				if i%10 == 9 {
+					method = "POST"
+				}
+				fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: a.test\r\nX-Id: %s\r\n\r\n", method, id)
 				res, err := http.ReadResponse(r, nil)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				body, err := io.ReadAll(res.Body)
-				if res.StatusCode != 200 || string(body) != "ok" || err != nil {
-					t.Errorf("request %d: %d %q %v", i, res.StatusCode, body, err)
+				if err != nil || string(body) != "ok" && method == "GET" || res.StatusCode != 200 && (method == "GET" || res.StatusCode != 502) {
+					t.Errorf("%s %s: %d %q %v", method, id, res.StatusCode, body, err)
 					return
+				}
+				if n := seen(id); n > 1 && method == "POST" || n == 0 && res.StatusCode == 200 {
+					t.Errorf("%s %s came %d times", method, id, n)
 				}
 			}
 		})
