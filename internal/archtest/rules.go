@@ -59,6 +59,7 @@ var doorways = []doorway{
 	{"traffic/middleware/waf", "github.com/corazawaf/coraza-coreruleset/v4", "the OWASP core rule set"},
 	{"traffic/middleware/redisdb", "github.com/redis/rueidis", "what instances share: rate limits, sessions"},
 	{"testkit/acmeserver", "github.com/letsencrypt/pebble/v2", "an ACME server inside tests"},
+	{"testkit/oidcserver", "github.com/zitadel/oidc/v3", "an OpenID provider inside tests"},
 	{"testkit/acmeserver", "github.com/letsencrypt/challtestsrv", "its name server"},
 	{"observe/prom", "github.com/prometheus/client_golang", "the Prometheus exposition format"},
 	{"observe/otel", "go.opentelemetry.io/otel", "traces and metrics for OpenTelemetry collectors"},
