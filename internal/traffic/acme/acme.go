@@ -60,6 +60,8 @@ type Options struct {
 
 	// connect makes the client of a resolver; nil for the real one. Tests replace the CA by it.
 	connect func(ctx context.Context, name string, c *static.ACME) (ca, []authority.Solver, error)
+	// poll and sleep replace the times of these names; zero for the real ones. Tests that go through years need fewer looks.
+	poll, sleep time.Duration
 }
 
 // ca is what the manager needs of authority.Client.
@@ -73,10 +75,10 @@ type ca interface {
 
 // Times of the manager itself.
 const (
-	// poll is how often the storage is looked at for what others did; a look costs a stat.
-	poll = 2 * time.Second
-	// longestSleep bounds the time without a full look, so that a clock that jumps is noticed.
-	longestSleep = time.Minute
+	// usualPoll is how often the storage is looked at for what others did; a look costs a stat.
+	usualPoll = 2 * time.Second
+	// usualSleep bounds the time without a full look, so that a clock that jumps is noticed.
+	usualSleep = time.Minute
 	// orphanAfter is how long a certificate must be unused before it counts as orphaned: configurations come and go. After
 	// orphanGrace it is removed.
 	orphanAfter = 10 * time.Minute
@@ -110,6 +112,12 @@ type Manager struct {
 // New makes a manager and reads the storages, so that stored certificates are served at once. It never fails: a resolver
 // that cannot work is reported in the log and in Status, and the others go on. It returns nil if there is none.
 func New(o Options) *Manager {
+	if o.poll == 0 {
+		o.poll = usualPoll
+	}
+	if o.sleep == 0 {
+		o.sleep = usualSleep
+	}
 	m := &Manager{o: o, log: o.Log, wake: make(chan struct{}, 1), idle: map[*entry]time.Time{}, remarks: map[string]bool{}, logged: map[string]string{}}
 	stores := map[string]storage.Store{}
 	for _, name := range slices.Sorted(maps.Keys(o.Resolvers)) {
@@ -197,7 +205,7 @@ func (m *Manager) Run(ctx context.Context) {
 				next = m.pass(ctx)
 			}
 		}
-		timer.Reset(min(max(time.Until(next), 10*time.Millisecond), poll))
+		timer.Reset(min(max(time.Until(next), 10*time.Millisecond), m.o.poll))
 	}
 }
 
@@ -250,7 +258,7 @@ func (m *Manager) pass(ctx context.Context) (next time.Time) {
 	now := time.Now()
 	m.reload()
 	d := m.decide(now)
-	next = now.Add(longestSleep)
+	next = now.Add(m.o.sleep)
 	for i := range d.tasks {
 		t := &d.tasks[i]
 		if at := m.start(ctx, t, now); at.Before(next) {
@@ -280,7 +288,7 @@ func (m *Manager) pass(ctx context.Context) (next time.Time) {
 // start begins a task if it is due and allowed, and returns when to look again.
 func (m *Manager) start(ctx context.Context, t *task, now time.Time) time.Time {
 	r := t.resolver
-	never := now.Add(longestSleep)
+	never := now.Add(m.o.sleep)
 	switch {
 	case r.client == nil || r.broken != nil || r.readOnly != nil:
 		return never

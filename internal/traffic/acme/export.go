@@ -32,7 +32,7 @@ type exporter struct {
 
 // exports starts the exports that are due, and returns when to look again.
 func (m *Manager) exports(ctx context.Context, now time.Time) time.Time {
-	next := now.Add(longestSleep)
+	next := now.Add(m.o.sleep)
 	for _, r := range m.resolvers {
 		x := &r.exporter
 		if r.config.Export == nil || r.config.Export.Directory == "" || x.running {
