@@ -255,8 +255,9 @@ func (s *Server) Accounts() int { return s.Seen("sign-me-up") }
 func (s *Server) SuggestRenewal(t testing.TB, certificatePEM []byte, response string) {
 	t.Helper()
 	body := `{"certificate": ` + quote(string(certificatePEM)) + `, "ariResponse": ` + quote(response) + `}`
-	rec := httptest.NewRecorder()
-	s.admin.ServeHTTP(rec, httptest.NewRequest("POST", "/set-renewal-info/", strings.NewReader(body)))
+	rec, req := httptest.NewRecorder(), httptest.NewRequest("POST", "/set-renewal-info/", strings.NewReader(body))
+	req.Header.Set("User-Agent", "test")
+	s.admin.ServeHTTP(rec, req)
 	if rec.Code != http.StatusOK {
 		t.Fatalf("set the renewal: %d %s", rec.Code, rec.Body)
 	}
