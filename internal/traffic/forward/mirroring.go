@@ -93,12 +93,14 @@ type copied struct {
 	memory *httpmsg.Bytes // instead of src, where the body is in memory already
 	size   int64          // as announced, -1 if unknown
 	data   []byte
+	read   bool // Next was called
 	whole  bool
 	given  bool // the copy was given up
 }
 
 // Next implements httpmsg.Body.
 func (c *copied) Next() ([]byte, error) {
+	c.read = true
 	p, err := c.src.Next()
 	switch {
 	case c.given:

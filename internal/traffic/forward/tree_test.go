@@ -254,6 +254,29 @@ func TestWeightedBodyIsGone(t *testing.T) {
 	}
 }
 
+// A mirroring service in between changes nothing about that, as long as nothing of the body was read.
+func TestRetryThroughMirroring(t *testing.T) {
+	for _, read := range []bool{false, true} {
+		mirrored(t, &dynamic.Mirroring{Mirrors: mirrors(100)}, nil, func(m *Mirroring, a, b *puppet) {
+			other := &puppet{name: "other"}
+			a.skip, a.err = !read, unreachable
+			f := NewFailover(&dynamic.Failover{}, Child{"m", m, nil}, Child{"other", other, nil})
+			got := serve(t, f, question("POST", "/", &trickle{pieces: []string{"abc"}}, 3))
+			want := 200
+			if read {
+				want = 502
+			}
+			if sent := other.seen(); got.status != want || !read && !strings.Contains(sent[0], "abc") {
+				t.Errorf("read %v: %d, the fallback got %q", read, got.status, sent)
+			}
+			synctest.Wait()
+			if copies := b.seen(); len(copies) > 0 && !read {
+				t.Errorf("a request that was not delivered is mirrored: %q", copies)
+			}
+		})
+	}
+}
+
 // Every request of an outage is not multiplied: second and later retries are a tenth of all requests.
 func TestWeightedRetryBudget(t *testing.T) {
 	var children []Child
