@@ -29,7 +29,7 @@ import (
 // kinds is the build table of HTTP middlewares.
 var kinds = sync.OnceValue(func() middleware.Kinds {
 	return append(middleware.Light(), compress.Kind(), buffering.Kind(), retrying.Kind(), breaker.Kind(),
-		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), forwardauth.Kind(), httpcache.Kind(), waf.Kind(),
+		errorpage.Kind(), grpcweb.Kind(), ratelimit.Kind(), ratelimit.Distributed(), forwardauth.Kind(), httpcache.Kind(), waf.Kind(),
 		jwt.Kind(), signed.Kind(), policy.Kind(), opa.Kind(), oidc.Kind())
 })
 

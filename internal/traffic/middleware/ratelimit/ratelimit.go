@@ -68,8 +68,11 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 	l := &limiter{source: source, next: next}
 	r := newRate(o.Average, period, o.Burst)
 	if o.Redis != nil {
-		l.remote, err = newRemote(o, env, r, period)
-		return l, err
+		l.remote, err = newRemote("rateLimit", redisOf(o.Redis), env, r, o.Average, period, o.Burst, byAddress(o.SourceCriterion))
+		if err != nil {
+			return nil, fmt.Errorf("rateLimit.redis.%w", err)
+		}
+		return l, nil
 	}
 	print, err := json.Marshal(o)
 	if err != nil {
@@ -88,26 +91,30 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 func (l *limiter) Serve(x *httpmsg.Exchange) error {
 	var buf [middleware.MaxKey]byte
 	source := l.source.Key(x, buf[:0])
-	var wait time.Duration
-	var ok bool
+	var v verdict
 	if l.memory != nil {
-		wait, ok = l.memory.take(source)
+		v.wait, v.ok = l.memory.take(source)
 	} else {
 		var err error
-		if wait, ok, err = l.remote.take(context.Background(), source); err != nil {
+		if v, err = l.remote.take(context.Background(), source); err != nil {
 			return fault.New(fault.Internal, "rateLimit: asking Redis", err)
 		}
 	}
-	if !ok {
-		refuse(x, wait)
+	return pass(x, &v, l.next)
+}
+
+// pass does with a request what was decided about it.
+func pass(x *httpmsg.Exchange, v *verdict, next httpmsg.Handler) error {
+	if !v.ok {
+		refuse(x, v.wait)
 		return nil
 	}
-	if wait > 0 {
-		if cause := x.Sleep(wait); cause != nil {
+	if v.wait > 0 {
+		if cause := x.Sleep(v.wait); cause != nil {
 			return fault.New(fault.ClientGone, "rateLimit: waiting for a token", cause)
 		}
 	}
-	return l.next.Serve(x)
+	return next.Serve(x)
 }
 
 // limited is shared by all refusals and never changed.

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"math/big"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -48,10 +49,11 @@ func TestRemoteExactness(t *testing.T) {
 			now = now.Add(step)
 			server.SetTime(now)
 			server.FastForward(step)
-			wait, ok, err := l.remote.take(context.Background(), []byte{192, 0, 2, 1})
+			v, err := l.remote.take(context.Background(), []byte{192, 0, 2, 1})
 			if err != nil {
 				t.Fatal(err)
 			}
+			wait, ok := v.wait, v.ok
 			before := *m
 			before.tokens = m.tokens
 			wantWait, want := m.take(now.Sub(began))
@@ -60,6 +62,12 @@ func TestRemoteExactness(t *testing.T) {
 					break // a draw by the rounding of the clock; the two go apart from here
 				}
 				t.Fatalf("%+v, request %d: got %v %v, want %v %v", r, i, ok, wait, want, wantWait)
+			}
+			if left := new(big.Rat).Set(m.tokens); ok {
+				whole := max(new(big.Int).Div(left.Num(), left.Denom()).Int64(), 0)
+				if d := v.left - whole; d > 1 || d < -1 {
+					t.Fatalf("%+v, request %d: %d are left, want %d", r, i, v.left, whole)
+				}
 			}
 			if d := wait - wantWait; d > 10*time.Microsecond || d < -10*time.Microsecond {
 				t.Fatalf("%+v, request %d: got %v, want %v", r, i, wait, wantWait)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"net"
 	"strconv"
 	"sync"
@@ -47,6 +48,9 @@ type Options struct {
 	Cluster           bool          // the endpoints are a cluster, also if there is only one
 	Sentinel          *dynamic.RedisSentinel
 	TLS               *dynamic.ClientTLS
+	// Connections is among how many connections commands are spread, rounded up to a power of two of at most 256, and
+	// MostConnections a bound of that. Zero: four, and no other bound. Connections stay open.
+	Connections, MostConnections int
 }
 
 // OfStore returns the options of a store section.
@@ -128,7 +132,7 @@ func Open(env middleware.Env, kind string, o Options) (*DB, error) {
 		Dialer:           net.Dialer{Timeout: orPatience(o.Dial), KeepAlive: 15 * time.Second},
 		ConnWriteTimeout: orPatience(max(o.Write, o.Read)), ForceSingleClient: len(endpoints) == 1 && !o.Cluster && o.Sentinel == nil,
 		// The first two let old servers do; a command that may have been carried out must not be sent again.
-		AlwaysRESP2: true, DisableCache: true, DisableRetry: true, ClientSetInfo: rueidis.DisableClientSetInfo,
+		PipelineMultiplex: lanes(o.Connections, o.MostConnections), AlwaysRESP2: true, DisableCache: true, DisableRetry: true, ClientSetInfo: rueidis.DisableClientSetInfo,
 	}}
 	if o.TLS != nil {
 		var err error
@@ -149,6 +153,24 @@ func Open(env middleware.Env, kind string, o Options) (*DB, error) {
 	return env.State.Keep(kind+" redis\x00"+env.Name+"\x00"+print(o), func() any { return d }).(*DB), nil
 }
 
+// lanes chooses the number of connections as the library wants it: the exponent of a power of two, 0 for its own choice.
+func lanes(pool, most int) int {
+	if pool <= 0 && most <= 0 {
+		return 0
+	}
+	n := 2
+	if pool > 0 {
+		n = bits.Len(uint(pool - 1))
+	}
+	if most > 0 {
+		n = min(n, bits.Len(uint(most))-1)
+	}
+	if n = min(n, 8); n == 0 {
+		return -1 // how the library spells one connection
+	}
+	return n
+}
+
 func orPatience(d time.Duration) time.Duration {
 	if d <= 0 {
 		return patience
@@ -158,7 +180,7 @@ func orPatience(d time.Duration) time.Duration {
 
 // print tells ways to reach a store apart, secrets included, without showing them.
 func print(o Options) string {
-	parts := append([]string{o.Username, o.Password.Reveal(), fmt.Sprint(o.Database, o.Read, o.Write, o.Dial, o.Cluster), outgoing.Print(o.TLS)}, o.Endpoints...)
+	parts := append([]string{o.Username, o.Password.Reveal(), fmt.Sprint(o.Database, o.Read, o.Write, o.Dial, o.Cluster, o.Connections, o.MostConnections), outgoing.Print(o.TLS)}, o.Endpoints...)
 	if s := o.Sentinel; s != nil {
 		parts = append(parts, s.MasterSet, s.Username, s.Password.Reveal())
 	}
