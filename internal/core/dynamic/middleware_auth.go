@@ -7,10 +7,10 @@ const DefaultRealm = "traefik"
 
 // BasicAuth asks for a name and password (RFC 7617).
 type BasicAuth struct {
-	// Users are name:hash with a bcrypt, {SHA} or Apache MD5 hash. They win over UsersFile.
+	// Users are name:hash with a bcrypt, {SHA}, Apache MD5, SHA-256 or SHA-512 hash. They win over UsersFile.
 	Users []secret.String `json:"users,omitempty"`
-	// UsersFile is the path of a file with one user per line; # begins a comment line.
-	UsersFile string `json:"usersFile,omitempty"`
+	// UsersFile is the path of a file with one user per line; # begins a comment line. Changes of it are followed.
+	UsersFile Material `json:"usersFile,omitzero"`
 	// Realm is shown to the user. Default traefik.
 	Realm string `json:"realm,omitempty"`
 	// RemoveHeader drops Authorization before the server.
@@ -26,8 +26,8 @@ func (b *BasicAuth) SetDefaults() { b.Realm = DefaultRealm }
 type DigestAuth struct {
 	// Users are name:realm:HA1, HA1 being the hexadecimal MD5 of name:realm:password.
 	Users []secret.String `json:"users,omitempty"`
-	// UsersFile is the path of a file with one user per line; # begins a comment line.
-	UsersFile string `json:"usersFile,omitempty"`
+	// UsersFile is the path of a file with one user per line; # begins a comment line. Changes of it are followed.
+	UsersFile Material `json:"usersFile,omitzero"`
 	// Realm is shown to the user, and part of HA1. Default traefik.
 	Realm string `json:"realm,omitempty"`
 	// RemoveHeader drops Authorization before the server.

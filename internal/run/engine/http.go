@@ -10,7 +10,6 @@ import (
 	"sluice/internal/core/fault"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/static"
-	"sluice/internal/intake/decode"
 	"sluice/internal/traffic/certs"
 	"sluice/internal/traffic/entrypoint"
 	"sluice/internal/traffic/middleware"
@@ -98,8 +97,7 @@ func (b *build) wrap(list []*plan.Middleware, router plan.Name, next httpmsg.Han
 		if !ok {
 			return nil, fmt.Errorf("the middleware type %s is not supported yet", m.Type)
 		}
-		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log, Budget: b.e.o.Budget,
-			ReadFile: decode.ReadMaterial}
+		env := middleware.Env{Name: m.Name.String(), Router: router.String(), State: &b.e.state, Log: b.e.o.Log, Budget: b.e.o.Budget}
 		if m.Service != nil {
 			env.Service = b.service(m.Service)
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"sluice/internal/core/dynamic"
 	"sluice/internal/core/fault"
 	"sluice/internal/core/secret"
 	"sluice/internal/wire/httpmsg"
@@ -23,17 +24,14 @@ type userLine struct{ text, place string }
 
 // userLines returns the lines of a usersFile and of users, in this order, so that users win. Blank lines of the file and those with
 // # are left out.
-func userLines(kind string, users []secret.String, file string, env Env) ([]userLine, error) {
+func userLines(kind string, users []secret.String, file dynamic.Material) ([]userLine, error) {
 	var lines []userLine
-	if file != "" {
-		if env.ReadFile == nil {
-			return nil, fmt.Errorf("%s.usersFile: files cannot be read here", kind)
+	if !file.IsZero() {
+		if file.Path == "" {
+			// Whatever else is written there may be somebody's secret, so it is not shown.
+			return nil, fmt.Errorf("%s.usersFile: there is no such file", kind)
 		}
-		text, err := env.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s.usersFile: %w", kind, err)
-		}
-		for i, line := range strings.Split(string(text), "\n") {
+		for i, line := range strings.Split(file.Content.Reveal(), "\n") {
 			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 				lines = append(lines, userLine{line, fmt.Sprintf("%s.usersFile: line %d", kind, i+1)})
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
@@ -21,7 +22,7 @@ type basicAuth struct {
 func checkBasicAuth(c *dynamic.Middleware) diag.List {
 	b := c.BasicAuth
 	l := checkGate("basicAuth", b.Realm, b.HeaderField)
-	if len(b.Users) == 0 && b.UsersFile == "" {
+	if len(b.Users) == 0 && b.UsersFile.IsZero() {
 		l.Add(Bad("basicAuth.users", "there are no users", "write users or usersFile; htpasswd -nB NAME makes a line"))
 	}
 	for i, u := range b.Users {
@@ -29,12 +30,31 @@ func checkBasicAuth(c *dynamic.Middleware) diag.List {
 			l.Add(Bad(fmt.Sprintf("basicAuth.users[%d]", i), err.Error(), "htpasswd -nB NAME makes a line; in Docker Compose each $ of it is written twice"))
 		}
 	}
+	return append(l, checkUsersFile("basicAuth", b.UsersFile, func(line string) error {
+		_, err := parseAccount(line)
+		return err
+	})...)
+}
+
+// checkUsersFile reports lines of a usersFile that cannot be read, and a file that has none where it is the only source.
+func checkUsersFile(kind string, file dynamic.Material, parse func(line string) error) diag.List {
+	var l diag.List
+	lines, err := userLines(kind, nil, file)
+	if err != nil {
+		l.Add(Bad(kind+".usersFile", "there is no such file", "give the path of a file that htpasswd or htdigest makes"))
+	}
+	for _, line := range lines {
+		if err := parse(line.text); err != nil {
+			_, place, _ := strings.Cut(line.place, ": ")
+			l.Add(Bad(kind+".usersFile", place+": "+err.Error(), ""))
+		}
+	}
 	return l
 }
 
 func buildBasicAuth(c *dynamic.Middleware, env Env, next httpmsg.Handler) (httpmsg.Handler, error) {
 	b := c.BasicAuth
-	lines, err := userLines("basicAuth", b.Users, b.UsersFile, env)
+	lines, err := userLines("basicAuth", b.Users, b.UsersFile)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,6 +53,14 @@ func TestPasswordHashes(t *testing.T) {
 		{"apr1 empty", "$apr1$zz$j2/RZcZLBHtY4Hv3/anFc1", ""},
 		{"md5", md5Secret, "secret"},
 		{"sha", shaSecret, "secret"},
+		{"sha256", "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5", "Hello world!"},
+		{"sha256 long", "$5$abc$PkwCPjx1TKa3F9WYrnBOo6jrFzX2c7IumtpTQmokzhD", "a much longer password, of more than sixteen bytes and also more than sixty-four, since that is the block"},
+		{"sha256 rounds", "$5$rounds=1234$thesaltwhichisto$JB6imKRgvnbmE76pU3aAbjDS86DRkqiQkwCX/sHyFR0", "secret"},
+		{"sha256 few rounds", "$5$rounds=1000$abc$Mz4DiYKTnNKbZLo/mIp3d8Y4aQBhv3uhSwxLDy55/Y8", "secret"},
+		{"sha512", "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1", "Hello world!"},
+		{"sha512 long", "$6$abc$iJ3mpoCPWVn1xI8ub4Te3MzYoN6/wvKdvimrwS1u33v.Nbg66AAywO8Njn0qqiQXnKkEs71X/cEC1jBZED49s0", "a much longer password, of more than sixteen bytes and also more than sixty-four, since that is the block"},
+		{"sha512 rounds", "$6$rounds=1234$thesaltwhichisto$C3yCJ9psdrAaW//iynfdNzQIiItGND674YSxcGDfocdgvFxsJPmWHqoVy7ehh.ya8dDgWTyXMi8x4UBMJj0Sk1", "secret"},
+		{"sha512 few rounds", "$6$rounds=1000$abc$MqEcPZUYRGGcOeq7PhMpfjfu/F0HrVEI0OlZBijWvO8mSG77iNUDP5MqFceKpJTBc8iITVtNyLiNTRNCxv6oh0", "secret"},
 		{"bcrypt of another program", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U"},
 		{"bcrypt 2y", bcryptOf(t, "secret", "$2y$"), "secret"},
 		{"bcrypt 2b", bcryptOf(t, "secret", "$2b$"), "secret"},
@@ -133,15 +140,15 @@ func TestBasicAuth(t *testing.T) {
 	}
 }
 
+// fileOf is a file as intake has read it.
+func fileOf(text string) dynamic.Material {
+	return dynamic.Material{Written: "/users", Path: "/users", Content: secret.New(text)}
+}
+
 func TestBasicAuthFile(t *testing.T) {
-	files := func(path string) ([]byte, error) {
-		if path != "users" {
-			return nil, errors.New("no such file")
-		}
-		return []byte("# people\n\n  ann:" + shaSecret + " \r\nbob:" + shaSecret + "\n"), nil
-	}
-	b := dynamic.BasicAuth{UsersFile: "users", Users: secrets("bob:" + bcryptOf(t, "other", "$2y$")), Realm: `a "b" \c`}
-	h := build(t, Env{ReadFile: files, State: &State{}}, &origin{}, &dynamic.Middleware{BasicAuth: &b})
+	file := fileOf("# people\n\n  ann:" + shaSecret + " \r\nbob:" + shaSecret + "\n")
+	b := dynamic.BasicAuth{UsersFile: file, Users: secrets("bob:" + bcryptOf(t, "other", "$2y$")), Realm: `a "b" \c`}
+	h := build(t, Env{State: &State{}}, &origin{}, &dynamic.Middleware{BasicAuth: &b})
 	for _, c := range []struct {
 		name, password string
 		status         int
@@ -155,18 +162,19 @@ func TestBasicAuthFile(t *testing.T) {
 		}
 	}
 	kind, _ := Light().Lookup("basicAuth")
-	for name, c := range map[string]struct {
-		file string
-		read func(string) ([]byte, error)
-	}{
-		"missing":      {"other", files},
-		"nobody reads": {"users", nil},
-		"empty":        {"users", func(string) ([]byte, error) { return []byte("# nobody\n"), nil }},
-		"broken":       {"users", func(string) ([]byte, error) { return []byte("ann:" + shaSecret + "\nhunter2"), nil }},
+	for name, file := range map[string]dynamic.Material{
+		"missing": {Written: "hunter2", Content: secret.New("hunter2")},
+		"empty":   fileOf("# nobody\n"),
+		"broken":  fileOf("ann:" + shaSecret + "\nhunter2"),
+		"crypt":   fileOf("ann:rqXexS6ZhobKA"),
 	} {
-		h, err := kind.Build(&dynamic.Middleware{BasicAuth: &dynamic.BasicAuth{UsersFile: c.file}}, Env{ReadFile: c.read}, silent)
+		m := &dynamic.Middleware{BasicAuth: &dynamic.BasicAuth{UsersFile: file}}
+		h, err := kind.Build(m, Env{}, silent)
 		if err == nil || h != nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("INV-8 %s: got %v %v", name, h, err)
+		}
+		if l := kind.Check(m); name != "empty" && (Refusal(l) == nil || !strings.HasPrefix(Refusal(l).Error(), "basicAuth.usersFile: ")) {
+			t.Errorf("%s: %v", name, l)
 		}
 	}
 }

@@ -34,7 +34,7 @@ type digestUser struct {
 func checkDigestAuth(c *dynamic.Middleware) diag.List {
 	d := c.DigestAuth
 	l := checkGate("digestAuth", d.Realm, d.HeaderField)
-	if len(d.Users) == 0 && d.UsersFile == "" {
+	if len(d.Users) == 0 && d.UsersFile.IsZero() {
 		l.Add(Odd("digestAuth.users", "there are no users, so nobody is admitted", "write users or usersFile; htdigest makes lines"))
 	}
 	for i, u := range d.Users {
@@ -47,7 +47,10 @@ func checkDigestAuth(c *dynamic.Middleware) diag.List {
 			l.Add(Odd(key, fmt.Sprintf("the user belongs to another realm than %q and can never log in", realmOf(d)), "make the line anew for this realm"))
 		}
 	}
-	return l
+	return append(l, checkUsersFile("digestAuth", d.UsersFile, func(line string) error {
+		_, _, _, err := parseDigestUser(line)
+		return err
+	})...)
 }
 
 func realmOf(d *dynamic.DigestAuth) string {
@@ -75,7 +78,7 @@ func parseDigestUser(text string) (name, realm string, ha1 []byte, err error) {
 
 func buildDigestAuth(c *dynamic.Middleware, env Env, next httpmsg.Handler) (httpmsg.Handler, error) {
 	o := c.DigestAuth
-	lines, err := userLines("digestAuth", o.Users, o.UsersFile, env)
+	lines, err := userLines("digestAuth", o.Users, o.UsersFile)
 	if err != nil {
 		return nil, err
 	}

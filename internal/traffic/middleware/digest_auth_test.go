@@ -141,8 +141,7 @@ func TestDigestUsers(t *testing.T) {
 			t.Errorf("INV-8 %s: got %d", name, x.Res.Status)
 		}
 	}
-	file := func(string) ([]byte, error) { return []byte("# x\n" + digestUser1("traefik") + "\n"), nil }
-	h := build(t, Env{ReadFile: file}, &origin{}, digestOf(func(d *dynamic.DigestAuth) { d.Users, d.UsersFile = nil, "f" }))
+	h := build(t, Env{}, &origin{}, digestOf(func(d *dynamic.DigestAuth) { d.Users, d.UsersFile = nil, fileOf("# x\n"+digestUser1("traefik")+"\n") }))
 	c.learn(t, serve(t, h, ask{}))
 	if x := serve(t, h, ask{fields: []string{c.field("GET", "/", 1)}}); x.Res.Status != 200 {
 		t.Errorf("usersFile: got %d", x.Res.Status)

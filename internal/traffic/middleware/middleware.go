@@ -25,9 +25,6 @@ type Env struct {
 	Service httpmsg.Handler
 	// State keeps what must outlive changes of the configuration, see State. nil keeps nothing.
 	State *State
-	// ReadFile reads a file that an option names and that intake does not read, such as usersFile; it bounds the size. Only
-	// Build calls it. nil: such options are refused.
-	ReadFile func(path string) ([]byte, error)
 	// Budget accounts for memory that kinds take beyond pooled buffers, such as for buffered bodies; nil has no limit.
 	Budget *httpmsg.Budget
 	// Log takes what operators should know.

@@ -3,6 +3,8 @@ package middleware
 import (
 	"crypto/md5"
 	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -19,6 +21,8 @@ const (
 	hashSHA    hashKind = iota // {SHA} and base64 of SHA-1
 	hashMD5                    // $apr1$ and $1$: a thousand rounds of MD5
 	hashBcrypt                 // $2a$, $2b$, $2x$, $2y$
+	hashSHA256                 // $5$: thousands of rounds of SHA-256
+	hashSHA512                 // $6$
 )
 
 // maxPassword is the longest password that is hashed, in bytes: the work grows with it.
@@ -31,11 +35,12 @@ const maxCost = 18
 type passwordHash struct {
 	kind        hashKind
 	sum         []byte // of SHA-1; else the text to compare with
-	magic, salt string // of MD5
+	magic, salt string // of MD5 and SHA-2
+	rounds      int    // of SHA-2
 }
 
 var (
-	errHashKind = errors.New("the hash is none of bcrypt, {SHA} and $apr1$")
+	errHashKind = errors.New("the hash is none of bcrypt ($2y$), {SHA}, MD5 ($apr1$, $1$), SHA-256 ($5$) and SHA-512 ($6$)")
 	errHashForm = errors.New("the hash is malformed")
 )
 
@@ -65,6 +70,9 @@ func parsePasswordHash(text string) (passwordHash, error) {
 		}
 		return passwordHash{kind: hashBcrypt, sum: []byte(text)}, nil
 	}
+	if strings.HasPrefix(text, "$5$") || strings.HasPrefix(text, "$6$") {
+		return parseSHA2(text)
+	}
 	return passwordHash{}, errHashKind
 }
 
@@ -79,6 +87,10 @@ func (h *passwordHash) matches(password []byte) bool {
 		return subtle.ConstantTimeCompare(sum[:], h.sum) == 1
 	case hashMD5:
 		return subtle.ConstantTimeCompare(md5Crypt(password, h.magic, h.salt), h.sum) == 1
+	case hashSHA256:
+		return subtle.ConstantTimeCompare(sha2Crypt(sha256.New, order256, password, []byte(h.salt), h.rounds), h.sum) == 1
+	case hashSHA512:
+		return subtle.ConstantTimeCompare(sha2Crypt(sha512.New, order512, password, []byte(h.salt), h.rounds), h.sum) == 1
 	default:
 		return bcrypt.CompareHashAndPassword(h.sum, password) == nil
 	}
@@ -126,17 +138,28 @@ func md5Crypt(password []byte, magic, salt string) []byte {
 		sum = outer.Sum(sum[:0:0])
 	}
 
+	return cryptText(sum, orderMD5)
+}
+
+// orderMD5 is the order in which the bytes of an MD5 sum stand in its text.
+var orderMD5 = []byte{0, 6, 12, 1, 7, 13, 2, 8, 14, 3, 9, 15, 4, 10, 5, 11}
+
+// cryptText writes a sum as Unix passwords do: six bits a letter, three bytes of the order at a time with the last one's lowest bits
+// first, and what is left over at the end.
+func cryptText(sum, order []byte) []byte {
 	const digits = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	text := make([]byte, 0, 22)
-	put := func(v uint32, n int) {
-		for range n {
+	text := make([]byte, 0, (len(order)*8+5)/6)
+	for len(order) > 0 {
+		n := min(3, len(order))
+		v := uint32(0)
+		for _, at := range order[:n] {
+			v = v<<8 | uint32(sum[at])
+		}
+		order = order[n:]
+		for range n + 1 {
 			text = append(text, digits[v&63])
 			v >>= 6
 		}
 	}
-	for _, at := range [...][3]int{{0, 6, 12}, {1, 7, 13}, {2, 8, 14}, {3, 9, 15}, {4, 10, 5}} {
-		put(uint32(sum[at[0]])<<16|uint32(sum[at[1]])<<8|uint32(sum[at[2]]), 4)
-	}
-	put(uint32(sum[11]), 2)
 	return text
 }
