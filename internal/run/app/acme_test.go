@@ -1,17 +1,20 @@
 package app
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/internal/testkit"
 	"sluice/internal/testkit/acmeserver"
 )
 
@@ -119,5 +122,35 @@ func TestACMEChallenges(t *testing.T) {
 				t.Errorf("storage: %v %v", info, err)
 			}
 		})
+	}
+}
+
+// TestACMETakeover: a file that Traefik wrote is served at once, and nothing is ordered, not even with the CA down.
+func TestACMETakeover(t *testing.T) {
+	ca := acmeserver.New(t, acmeserver.Options{})
+	ca.Fault(func(w http.ResponseWriter, r *http.Request) bool {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return true
+	})
+	leaf := testkit.NewCA(t).Leaf(t, "app.example.com")
+	file := filepath.Join(t.TempDir(), "acme.json")
+	traefik := fmt.Sprintf(`{"le": {"Account": {"Email": "", "Registration": {"body": {"status": "valid"}, "uri": %q}, "PrivateKey": "", "KeyType": "4096"},
+ "Certificates": [{"domain": {"main": "app.example.com"}, "certificate": %s, "key": %s, "Store": "default"}]}}`,
+		strings.Replace(ca.Directory, "/dir", "/my-account/1", 1), mustJSON(t, leaf.CertPEM), mustJSON(t, leaf.KeyPEM))
+	if err := os.WriteFile(file, []byte(traefik), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, acmeStatic(t, ca, file, "      httpChallenge: {entryPoint: web}\n"), acmeRouters)
+	c, err := tls.Dial("tcp", r.addr("secure"), &tls.Config{ServerName: "app.example.com", InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if !bytes.Equal(c.ConnectionState().PeerCertificates[0].Raw, leaf.Pair.Certificate[0]) {
+		t.Error("another certificate is served")
+	}
+	r.stop()
+	if ca.Orders() != 0 {
+		t.Errorf("%d orders", ca.Orders())
 	}
 }
