@@ -45,9 +45,6 @@ func NewHeaders(option map[string]string) (*Headers, error) {
 	return h, nil
 }
 
-// Paths are the claims that are forwarded.
-func (h *Headers) Paths() []Path { return h.paths }
-
 // Clear removes the client's copies in every spelling. It comes before anything is decided (FLD-08).
 func (h *Headers) Clear(x *httpmsg.Exchange) {
 	if len(h.names) > 0 {

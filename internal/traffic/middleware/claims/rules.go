@@ -22,7 +22,7 @@ func User(s Source, p Path) string {
 // maxUser is the longest name of a user that is kept, in bytes.
 const maxUser = 256
 
-// Rules are what jwt, oidc and oAuthIntrospection have in common: conditions over claims, and what is told to servers and
+// Rules are what jwt and oidc have in common: conditions over claims, and what is told to servers and
 // logs about them. Immutable.
 type Rules struct {
 	condition *Condition // nil where all are welcome
