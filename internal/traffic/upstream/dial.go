@@ -26,7 +26,7 @@ func (p *Pool) dial(x *httpmsg.Exchange) (*http1.ClientConn, error) {
 	}
 	if err != nil {
 		if cause := x.Cancelled(); cause != nil {
-			return nil, goneFault(cause)
+			return nil, httpmsg.GoneFault("connecting to the server", cause)
 		}
 		return nil, err
 	}
@@ -34,15 +34,6 @@ func (p *Pool) dial(x *httpmsg.Exchange) (*http1.ClientConn, error) {
 	c := http1.NewClientConn(nc, &p.t.opts.Client, p.t.watch, (*keeper)(p))
 	own.add(c)
 	return c, nil
-}
-
-// goneFault is the fault of an exchange that nobody waits for any more.
-func goneFault(cause error) error {
-	var f *fault.Fault
-	if errors.As(cause, &f) {
-		return f
-	}
-	return fault.New(fault.ClientGone, "connecting to the server", cause)
 }
 
 // connect opens the TCP connection.

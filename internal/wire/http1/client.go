@@ -37,14 +37,7 @@ type ClientOptions struct {
 }
 
 // Target is what of a request is decided by the server it goes to.
-type Target struct {
-	// Host replaces the request's Host field if it is not empty.
-	Host string
-	// Prefix is put before the path: "" or a path without a slash at its end.
-	Prefix string
-	// ForwardPeer appends the client's address to X-Forwarded-For.
-	ForwardPeer bool
-}
+type Target = httpmsg.Target
 
 // ErrStale is what RoundTrip returns when the connection had ended, or the server had said something unasked, before a
 // byte of the request was sent. The connection is closed, the exchange untouched: use another connection.

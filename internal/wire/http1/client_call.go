@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -218,11 +217,7 @@ func (k *call) unanswered() *fault.Fault {
 // broken turns an I/O error into the fault that says whose it is. kind is for when it is the server's.
 func (k *call) broken(kind fault.Kind, reason string, err error) *fault.Fault {
 	if cause := k.x.Cancelled(); cause != nil {
-		var f *fault.Fault
-		if errors.As(cause, &f) {
-			return f
-		}
-		return fault.New(fault.ClientGone, reason, cause)
+		return httpmsg.GoneFault(reason, cause)
 	}
 	if k.pump != nil {
 		if f := k.pump.fault.Load(); f != nil {
@@ -361,10 +356,6 @@ func (k *call) final() *fault.Fault {
 	return nil
 }
 
-// stripped are the response fields that say something about the server's connection or the framing on it. Trailer stays:
-// trailers are passed on, and whoever writes the response knows whether it can have any.
-var stripped = httpmsg.HopByHop&^httpmsg.SetOf(httpmsg.HdrTrailer) | httpmsg.SetOf(httpmsg.HdrContentLength)
-
 // strip removes fields that are not for the client (RFC 9110 section 7.6.1), those that Connection names among them.
 func (k *call) strip() {
 	h := &k.x.Res.Header
@@ -375,8 +366,8 @@ func (k *call) strip() {
 		}
 	}
 	for i := range h.Len() {
-		if stripped.Has(h.At(i).ID) {
-			h.DeleteFunc(i, func(f *httpmsg.Field) bool { return stripped.Has(f.ID) })
+		if httpmsg.NotReturned.Has(h.At(i).ID) {
+			h.DeleteFunc(i, func(f *httpmsg.Field) bool { return httpmsg.NotReturned.Has(f.ID) })
 			return
 		}
 	}
@@ -390,7 +381,7 @@ func (k *call) stripNamed(from int) {
 			var name httpmsg.View
 			name, rest = nextElement(rest)
 			id := httpmsg.IDOfView(name)
-			if len(name) == 0 || name.EqualFold("keep-alive") || name.EqualFold("close") || stripped.Has(id) {
+			if len(name) == 0 || name.EqualFold("keep-alive") || name.EqualFold("close") || httpmsg.NotReturned.Has(id) {
 				continue
 			}
 			h.DeleteFunc(0, func(f *httpmsg.Field) bool {

@@ -81,7 +81,7 @@ func (p *pump) gather() *fault.Fault {
 			p.complete = true
 			return nil
 		case err != nil:
-			return clientFault(err)
+			return httpmsg.BodyFault(err)
 		}
 		if !p.inMemory {
 			k.taken = true
@@ -105,15 +105,6 @@ func (p *pump) gather() *fault.Fault {
 		p.complete = true
 	}
 	return nil
-}
-
-// clientFault is what ended the body source, as a fault.
-func clientFault(err error) *fault.Fault {
-	f := fault.Of(err)
-	if f.Kind == fault.Internal && f.Retry == fault.Never && f.Reason == "unexpected error" {
-		return fault.New(fault.BodyCut, "reading the request body", err)
-	}
-	return f
 }
 
 // start runs the rest. With wait it begins when open is called, or by itself after the time for 100 (Continue).
@@ -203,7 +194,7 @@ func (p *pump) carry() *fault.Fault {
 			case err == httpmsg.ErrInterrupted && p.stopping.Load():
 				return nil
 			case err != nil:
-				return clientFault(err)
+				return httpmsg.BodyFault(err)
 			}
 			if p.counted {
 				if p.left -= int64(len(data)); p.left < 0 {

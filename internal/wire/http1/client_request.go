@@ -5,10 +5,6 @@ import (
 	"sluice/internal/wire/httpmsg"
 )
 
-// notSent are the request fields that are written anew or not at all: those of the client's connection, and what frames
-// the message.
-var notSent = httpmsg.HopByHop | httpmsg.SetOf(httpmsg.HdrHost, httpmsg.HdrContentLength, httpmsg.HdrExpect)
-
 // appendRequest appends the head of x's request as it goes to t, up to the framing fields. Nothing of the client's bytes
 // is copied as it came: the head is made from the parsed form (INV-1).
 func appendRequest(b []byte, x *httpmsg.Exchange, t *Target) ([]byte, *fault.Fault) {
@@ -18,28 +14,15 @@ func appendRequest(b []byte, x *httpmsg.Exchange, t *Target) ([]byte, *fault.Fau
 	}
 	b = append(b, req.Method...)
 	b = append(b, ' ')
-	from := len(b)
-	if t.Prefix != "" && !req.Path.Is("*") {
-		b = append(b, t.Prefix...)
+	if t.Proxy != nil && !req.Path.Is("*") {
+		b = append(b, t.Proxy.Origin...)
 	}
-	if len(req.Path) == 0 {
-		b = append(b, '/')
-	}
-	b = append(b, req.Path...)
-	if req.HasQuery {
-		b = append(b, '?')
-		b = append(b, req.Query...)
-	}
-	for _, c := range b[from:] {
-		if c <= ' ' || c == 0x7f {
-			return b, fault.New(fault.Internal, "request target holds a space or control character", nil)
-		}
+	b, f := x.AppendTarget(b, t.Prefix)
+	if f != nil {
+		return b, f
 	}
 	b = append(b, " HTTP/1.1\r\n"...)
-	host := httpmsg.Field{Name: hostName, Value: req.Host, ID: httpmsg.HdrHost}
-	if t.Host != "" {
-		host.Value = httpmsg.Text(t.Host)
-	}
+	host := httpmsg.Field{Name: hostName, Value: t.Authority(x), ID: httpmsg.HdrHost}
 	b = appendField(b, &host)
 
 	h := &req.Header
@@ -48,7 +31,7 @@ func appendRequest(b []byte, x *httpmsg.Exchange, t *Target) ([]byte, *fault.Fau
 	for i := range h.Len() {
 		f := h.At(i)
 		switch {
-		case notSent.Has(f.ID):
+		case httpmsg.NotSent.Has(f.ID):
 		case f.ID == httpmsg.HdrXForwardedFor && forward:
 			if peer {
 				b = appendForwardedFor(b, x, i)
@@ -63,6 +46,9 @@ func appendRequest(b []byte, x *httpmsg.Exchange, t *Target) ([]byte, *fault.Fau
 	if peer {
 		b = appendForwardedFor(b, x, -1)
 	}
+	if t.Proxy != nil && t.Proxy.Authorization != "" {
+		b = appendField(b, &httpmsg.Field{Name: proxyAuthorizationName, Value: httpmsg.Text(t.Proxy.Authorization), ID: httpmsg.HdrProxyAuthorization})
+	}
 	switch {
 	case len(req.UpgradeTo) > 0:
 		b = append(b, "Connection: Upgrade\r\n"...)
@@ -74,23 +60,15 @@ func appendRequest(b []byte, x *httpmsg.Exchange, t *Target) ([]byte, *fault.Fau
 	return b, nil
 }
 
-var hostName, upgradeName = httpmsg.Text("Host"), httpmsg.Text("Upgrade")
+var hostName, upgradeName, proxyAuthorizationName = httpmsg.Text("Host"), httpmsg.Text("Upgrade"), httpmsg.Text("Proxy-Authorization")
 
-// appendForwardedFor appends X-Forwarded-For with the client's address behind what fields from first on say (-1: none). A
-// first field whose value is nil, not merely empty, is a middleware's way of asking for no field at all.
+// appendForwardedFor appends X-Forwarded-For with the client's address behind what fields from first on say (-1: none).
 func appendForwardedFor(b []byte, x *httpmsg.Exchange, first int) []byte {
-	h := &x.Req.Header
-	if first >= 0 && h.At(first).Value == nil || !x.Peer.IsValid() {
+	var line [256]byte
+	value, wanted := x.AppendForwardedFor(line[:0], first)
+	if !wanted {
 		return b
 	}
-	var line [256]byte
-	value := line[:0]
-	for i := first; i >= 0; i = h.IndexID(httpmsg.HdrXForwardedFor, i+1) {
-		if v := h.At(i).Value; len(v) > 0 {
-			value = append(append(value, v...), ',', ' ')
-		}
-	}
-	value = x.Peer.Addr().Unmap().WithZone("").AppendTo(value)
 	return appendField(b, &httpmsg.Field{Name: forwardedForName, Value: value, ID: httpmsg.HdrXForwardedFor})
 }
 

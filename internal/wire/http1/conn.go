@@ -24,6 +24,8 @@ const (
 
 // conn is one client connection. Its goroutine runs the loop: wait, read a head, serve, send, end the exchange.
 type conn struct {
+	httpmsg.Closing
+
 	s       *Server
 	c       Conn
 	reader  *sock.Reader
@@ -110,6 +112,7 @@ func (k *conn) end() {
 	k.release()
 	k.c.Close()
 	k.s.remove(k)
+	k.Closed()
 }
 
 // await waits for the first bytes of a request. It holds no buffer meanwhile. It reports false when none will come.
