@@ -10,10 +10,6 @@ import (
 	"sluice/internal/wire/httpmsg"
 )
 
-// connectionSpecific are the fields that HTTP/2 and HTTP/3 forbid (RFC 9113 section 8.2.2).
-var connectionSpecific = httpmsg.SetOf(httpmsg.HdrConnection, httpmsg.HdrKeepAlive, httpmsg.HdrProxyConnection,
-	httpmsg.HdrTransferEncoding, httpmsg.HdrUpgrade)
-
 // read fills the exchange from r, or says why the request is refused. The verdicts are those of HTTP/1, by the same
 // functions; net/http has already refused what its own codec refuses.
 func (e *exchange) read(w http.ResponseWriter, r *http.Request) *fault.Fault {
@@ -69,7 +65,7 @@ func readFields(q *httpmsg.Request, r *http.Request, maxField int) *fault.Fault 
 		if !httpmsg.IsToken(f.Name) {
 			return fault.New(fault.BadRequest, "a field name is not a token", nil)
 		}
-		if connectionSpecific.Has(f.ID) && q.Proto >= httpmsg.HTTP2 {
+		if httpmsg.HTTP1Only.Has(f.ID) && q.Proto >= httpmsg.HTTP2 {
 			return fault.New(fault.BadRequest, f.ID.String()+" is not for this version of HTTP", nil)
 		}
 		for _, v := range r.Header[name] {

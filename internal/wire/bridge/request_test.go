@@ -49,7 +49,7 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("field %q: %q became %s", name, value, fields(&q.Header))
 		}
 		for i := range q.Header.Len() {
-			if f := q.Header.At(i); connectionSpecific.Has(f.ID) || !httpmsg.IsFieldValue(f.Value) || !httpmsg.IsToken(f.Name) {
+			if f := q.Header.At(i); httpmsg.HTTP1Only.Has(f.ID) || !httpmsg.IsFieldValue(f.Value) || !httpmsg.IsToken(f.Name) {
 				t.Errorf("field %q: %q", f.Name, f.Value)
 			}
 		}

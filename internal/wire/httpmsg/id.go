@@ -1,5 +1,7 @@
 package httpmsg
 
+import "strings"
+
 // ID is a field name that Sluice itself looks at. Everything else is HdrOther.
 type ID uint8
 
@@ -85,6 +87,16 @@ var names = [idCount]string{
 // String returns the canonical spelling; empty for HdrOther.
 func (id ID) String() string { return names[id] }
 
+// Lower returns the spelling of HTTP/2, in small letters; empty for HdrOther.
+func (id ID) Lower() string { return lowered[id] }
+
+var lowered = func() (t [idCount]string) {
+	for id, name := range names {
+		t[id] = strings.ToLower(name)
+	}
+	return t
+}()
+
 // slots finds a known name by its length and three letters; names that meet go to the next free slot. The factors were
 // chosen so that none meet at present.
 var slots = func() (t [256]ID) {
@@ -138,3 +150,6 @@ func (s Set) Has(id ID) bool { return s&(1<<id) != 0 && id != HdrOther }
 // HdrTE: trailers are written anew where they are wanted.
 var HopByHop = SetOf(HdrConnection, HdrKeepAlive, HdrProxyConnection, HdrProxyAuthenticate, HdrProxyAuthorization, HdrTE, HdrTrailer,
 	HdrTransferEncoding, HdrUpgrade, HdrHTTP2Settings)
+
+// HTTP1Only are the fields that must not appear in HTTP/2 and HTTP/3 (RFC 9113 section 8.2.2).
+var HTTP1Only = SetOf(HdrConnection, HdrKeepAlive, HdrProxyConnection, HdrTransferEncoding, HdrUpgrade)
