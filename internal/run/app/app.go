@@ -146,7 +146,7 @@ func New(o Options) (*App, error) {
 	a.watches = append(a.watches, servers)
 	a.engine = engine.New(engine.Options{Static: o.Static, Log: o.Log, Budget: a.budget, Watch: servers, Internal: internal,
 		EntryPoints: names, Current: &a.current, UDPEntryPoints: udpNames, Datagrams: &a.datagrams,
-		Challenges: a.challenges, Environ: o.Environ, UserAgent: "sluice/" + o.Version, Happened: a.happened})
+		Challenges: a.challenges, Environ: o.Environ, Proxy: proxies(o.Environ), UserAgent: "sluice/" + o.Version, Happened: a.happened})
 	if f := o.Static.Providers.File; f != nil {
 		a.file = file.New(*f, o.Log)
 		a.providers = append(a.providers, a.file)

@@ -3,7 +3,10 @@ package app
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
+
+	"golang.org/x/net/http/httpproxy"
 
 	"sluice/internal/core/static"
 	"sluice/internal/traffic/datagram"
@@ -121,4 +124,25 @@ func prefixes(list []string) []netip.Prefix {
 // listenAddress is an address in the form that sockets are bound by.
 func listenAddress(a static.Address) string {
 	return net.JoinHostPort(a.Host, portText(a.Port))
+}
+
+// proxies returns which proxy leads to a server, as the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY say, in capital letters
+// or small ones. Servers on this machine are never behind one.
+func proxies(environ []string) func(server *url.URL) (*url.URL, error) {
+	values := map[string]string{}
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		values[name] = value
+	}
+	either := func(name string) string {
+		if v := values[name]; v != "" {
+			return v
+		}
+		return values[strings.ToLower(name)]
+	}
+	c := httpproxy.Config{HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY"), CGI: values["REQUEST_METHOD"] != ""}
+	if c.HTTPProxy == "" && c.HTTPSProxy == "" {
+		return nil
+	}
+	return c.ProxyFunc()
 }

@@ -21,6 +21,7 @@ package engine
 
 import (
 	"log/slog"
+	"net/url"
 	"slices"
 	"sync"
 
@@ -48,6 +49,8 @@ type Options struct {
 	Budget *httpmsg.Budget
 	// Watch holds the deadlines of connections to servers.
 	Watch *watch.Watch
+	// Proxy says which proxy leads to a server; nil, or an answer of nil, is none.
+	Proxy func(server *url.URL) (*url.URL, error)
 	// Internal are the handlers of services called NAME@internal.
 	Internal map[string]httpmsg.Handler
 	// EntryPoints are the names of the entry points, by position.

@@ -138,6 +138,7 @@ func (b *build) transport(t *plan.Transport) (*upstream.Transport, error) {
 			if err != nil {
 				return nil, fmt.Errorf("serversTransport: %w", err)
 			}
+			o.Proxy = b.e.o.Proxy
 			have = &transport{Transport: upstream.New(o, b.e.o.Watch)}
 			b.e.transports[key] = have
 		}

@@ -13,6 +13,7 @@ import (
 	"sluice/internal/observe/record"
 	"sluice/internal/wire/bridge"
 	"sluice/internal/wire/http1"
+	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/sniff"
 	"sluice/internal/wire/sock"
 )
@@ -225,7 +226,7 @@ func (t *tlsConn) Reset() error { return t.below.Reset() }
 
 func (e *EntryPoint) plainHTTP(c *Accepted) {
 	if kind, _ := sniff.Of(c.Bytes()); kind == sniff.HTTP2 {
-		_ = e.http2.ServeConn(c.Conn, bridge.Conn{Peer: c.Peer(), Local: c.Local()}) // only fails when stopping
+		e.serveHTTP2(c.Conn, bridge.Conn{Peer: c.Peer(), Local: c.Local()})
 		return
 	}
 	e.http1.ServeConn(c.Conn, http1.Session{Peer: c.Peer(), Local: c.Local()})
@@ -234,10 +235,18 @@ func (e *EntryPoint) plainHTTP(c *Accepted) {
 func (e *EntryPoint) secureHTTP(c *Accepted, t *tlsConn, o *TLSOptions) {
 	state := t.ConnectionState()
 	if state.NegotiatedProtocol == "h2" {
-		_ = e.http2.ServeConn(t.Conn, bridge.Conn{Peer: c.Peer(), Local: c.Local(), TLS: &state, TLSOptions: o.Fingerprint})
+		e.serveHTTP2(t.Conn, bridge.Conn{Peer: c.Peer(), Local: c.Local(), TLS: &state, TLSOptions: o.Fingerprint})
 		return
 	}
 	e.http1.ServeConn(t, http1.Session{Peer: c.Peer(), Local: c.Local(), TLS: &state, TLSOptions: o.Fingerprint})
+}
+
+// serveHTTP2 serves a connection until it ends, and then lets go of what was tied to it.
+func (e *EntryPoint) serveHTTP2(c net.Conn, facts bridge.Conn) {
+	pin := new(httpmsg.Closing)
+	defer pin.Closed()
+	facts.Pin = pin
+	_ = e.http2.ServeConn(c, facts) // only fails when stopping
 }
 
 // reading words a failed read as a fault: a timeout, a client that left, or bytes that cannot be.

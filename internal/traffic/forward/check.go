@@ -37,12 +37,6 @@ func (l *list) bad(key string, err error) {
 }
 
 func (l *list) loadBalancer(c *dynamic.LoadBalancer) {
-	for i, s := range c.Servers {
-		// An address that cannot be dialled costs that server only: the plan has said so.
-		if _, err := parseServer(s); errors.Is(err, errNotSupported) {
-			l.bad("loadBalancer.servers["+strconv.Itoa(i)+"].url", err)
-		}
-	}
 	if balance.New(c.Strategy, nil) == nil {
 		l.bad("loadBalancer.strategy", fmt.Errorf("strategy %q is none of wrr, p2c, hrw, leasttime", c.Strategy))
 	}

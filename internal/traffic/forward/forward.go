@@ -131,9 +131,6 @@ func (n nowhere) RoundTrip(*httpmsg.Exchange, *http1.Target) error {
 	return fault.New(fault.DialFailed, "server", n.why).WithRetry(fault.Always)
 }
 
-// errNotSupported is about servers that would be spoken to in a way that does not work yet.
-var errNotSupported = errors.New("not supported yet")
-
 // serverURL is a server's URL taken apart.
 type serverURL struct {
 	scheme string
@@ -150,7 +147,7 @@ func parseServer(s *dynamic.Server) (serverURL, error) {
 	out := serverURL{scheme: strings.ToLower(u.Scheme), host: u.Host}
 	port := u.Port()
 	switch out.scheme {
-	case "http":
+	case "http", "h2c":
 		if port == "" {
 			port = "80"
 		}
@@ -158,8 +155,6 @@ func parseServer(s *dynamic.Server) (serverURL, error) {
 		if port == "" {
 			port = "443"
 		}
-	case "h2c":
-		return serverURL{}, fmt.Errorf("url %q: scheme h2c is %w", s.URL, errNotSupported)
 	default:
 		return serverURL{}, fmt.Errorf("url %q: the scheme must be http, https or h2c", s.URL)
 	}

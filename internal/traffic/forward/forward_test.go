@@ -509,7 +509,6 @@ func TestValidate(t *testing.T) {
 		want string
 	}{
 		{"sound", func(*dynamic.LoadBalancer) {}, ""},
-		{"h2c", func(c *dynamic.LoadBalancer) { c.Servers[0].URL = "h2c://a" }, "not supported yet"},
 		{"strategy", func(c *dynamic.LoadBalancer) { c.Strategy = "best" }, "strategy"},
 		{"cookie", func(c *dynamic.LoadBalancer) {
 			c.Sticky = &dynamic.Sticky{Cookie: &dynamic.Cookie{SameSite: "x"}}

@@ -18,6 +18,9 @@ func OptionsOf(c *dynamic.ServersTransport) (Options, error) {
 	}
 	o.DialTimeout = time.Duration(f.DialTimeout)
 	o.IdleConnTimeout = time.Duration(f.IdleConnTimeout)
+	o.ReadIdleTimeout = time.Duration(f.ReadIdleTimeout)
+	o.PingTimeout = time.Duration(f.PingTimeout)
+	o.DisableHTTP2 = c.DisableHTTP2
 	o.Client.ResponseHeaderTimeout = time.Duration(f.ResponseHeaderTimeout)
 	switch n := c.MaxIdleConnsPerHost; {
 	case n == 0:

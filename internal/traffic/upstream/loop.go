@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-	"sluice/internal/wire/http1"
 	"sluice/internal/wire/httpmsg"
 )
 
@@ -28,12 +27,12 @@ type connections struct {
 }
 
 type ownConn struct {
-	c     *http1.ClientConn
+	hops  *atomic.Uint32 // of the connection, which it stands for
 	local netip.AddrPort
 }
 
-func localOf(c *http1.ClientConn) (local netip.AddrPort, ok bool) {
-	tcp, ok := c.Conn().LocalAddr().(*net.TCPAddr)
+func localOf(c net.Conn) (local netip.AddrPort, ok bool) {
+	tcp, ok := c.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return local, false
 	}
@@ -41,19 +40,19 @@ func localOf(c *http1.ClientConn) (local netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), true
 }
 
-func (o *connections) add(c *http1.ClientConn) {
+func (o *connections) add(c net.Conn, hops *atomic.Uint32) {
 	if local, ok := localOf(c); ok {
-		o.byPort[local.Port()].Store(&ownConn{c: c, local: local})
+		o.byPort[local.Port()].Store(&ownConn{hops: hops, local: local})
 	}
 }
 
-func (o *connections) remove(c *http1.ClientConn) {
+func (o *connections) remove(c net.Conn, hops *atomic.Uint32) {
 	local, ok := localOf(c)
 	if !ok {
 		return
 	}
 	slot := &o.byPort[local.Port()]
-	if e := slot.Load(); e != nil && e.c == c {
+	if e := slot.Load(); e != nil && e.hops == hops {
 		slot.CompareAndSwap(e, nil)
 	}
 }
@@ -70,5 +69,5 @@ func (o *connections) hops(x *httpmsg.Exchange) uint32 {
 	if e == nil || e.local != netip.AddrPortFrom(peer, x.Peer.Port()) {
 		return 0
 	}
-	return e.c.Hops.Load() + 1
+	return e.hops.Load() + 1
 }

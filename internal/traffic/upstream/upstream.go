@@ -9,12 +9,15 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 
 	"sluice/internal/wire/http1"
+	"sluice/internal/wire/http2"
 	"sluice/internal/wire/httpmsg"
 	"sluice/internal/wire/watch"
 )
@@ -33,6 +36,12 @@ type Options struct {
 	MaxIdlePerHost int
 	// Client has the limits of exchanges.
 	Client http1.ClientOptions
+	// ReadIdleTimeout and PingTimeout are those of http2.ClientOptions.
+	ReadIdleTimeout, PingTimeout time.Duration
+	// DisableHTTP2 speaks HTTP/1.1 with https servers, and with h2c servers not at all.
+	DisableHTTP2 bool
+	// Proxy says which proxy leads to a server; nil, or an answer of nil, is none.
+	Proxy func(server *url.URL) (*url.URL, error)
 	// TLS is for https servers; nil is the default of crypto/tls. An empty ServerName stands for the host of the address.
 	// The configuration is not changed.
 	TLS *tls.Config
@@ -58,7 +67,7 @@ const (
 
 // Address is where a server listens.
 type Address struct {
-	// Scheme is http or https.
+	// Scheme is http, https or h2c.
 	Scheme string
 	// Host is host:port.
 	Host string
@@ -66,8 +75,9 @@ type Address struct {
 
 // Transport reaches servers with one set of options. Safe for concurrent use.
 type Transport struct {
-	opts  Options
-	watch *watch.Watch
+	opts    Options
+	client2 http2.ClientOptions
+	watch   *watch.Watch
 
 	mu    sync.Mutex
 	pools map[Address]*Pool
@@ -75,7 +85,10 @@ type Transport struct {
 
 // New returns a transport without connections. w holds its deadlines; it must run as long as the transport is used.
 func New(o Options, w *watch.Watch) *Transport {
-	return &Transport{opts: o, watch: w, pools: map[Address]*Pool{}}
+	c := &o.Client
+	return &Transport{opts: o, watch: w, pools: map[Address]*Pool{}, client2: http2.ClientOptions{
+		ResponseHeaderTimeout: c.ResponseHeaderTimeout, BodyIdleTimeout: c.BodyIdleTimeout, ContinueTimeout: c.ContinueTimeout,
+		ReadIdleTimeout: o.ReadIdleTimeout, PingTimeout: o.PingTimeout, MaxHead: c.MaxHead}}
 }
 
 // Acquire returns the pool of an address and holds it until Release. A scheme that cannot be served is an error.
@@ -83,7 +96,9 @@ func (t *Transport) Acquire(a Address) (*Pool, error) {
 	switch a.Scheme {
 	case "http", "https":
 	case "h2c":
-		return nil, fmt.Errorf("servers with scheme h2c are not supported yet")
+		if t.opts.DisableHTTP2 {
+			return nil, errors.New("servers with scheme h2c speak nothing but HTTP/2, which disableHTTP2 of the transport forbids")
+		}
 	default:
 		return nil, fmt.Errorf("scheme %q of a server is none of http, https, h2c", a.Scheme)
 	}
@@ -121,5 +136,5 @@ func (t *Transport) CloseIdle() {
 // RoundTripper sends an exchange to one server. On return with nil the response stands on x; otherwise the error is a
 // *fault.Fault whose verdict says whether x may be sent elsewhere.
 type RoundTripper interface {
-	RoundTrip(x *httpmsg.Exchange, t *http1.Target) error
+	RoundTrip(x *httpmsg.Exchange, t *httpmsg.Target) error
 }

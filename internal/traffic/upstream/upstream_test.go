@@ -39,9 +39,7 @@ func newPoolFor(t testing.TB, scheme, addr string, o Options) *Pool {
 	}
 	t.Cleanup(func() {
 		p.Release()
-		if n := p.Open(); n != 0 {
-			t.Errorf("%d connections left open", n)
-		}
+		settle(t, p)
 		w.Stop()
 	})
 	return p
@@ -220,7 +218,7 @@ func TestPoolRelease(t *testing.T) {
 
 func TestAcquireScheme(t *testing.T) {
 	tr := New(Defaults(), watch.New())
-	for _, scheme := range []string{"h2c", "ftp", ""} {
+	for _, scheme := range []string{"ws", "ftp", ""} {
 		if _, err := tr.Acquire(Address{Scheme: scheme, Host: "a:1"}); err == nil {
 			t.Errorf("scheme %q was accepted", scheme)
 		}
@@ -518,7 +516,7 @@ func TestLoopIsNotSeenForOthers(t *testing.T) {
 	if n := own.hops(x); n != 0 {
 		t.Errorf("%d hops for a client that is not us", n)
 	}
-	local, _ := localOf(p.idle[0])
+	local, _ := localOf(p.idle[0].Conn())
 	x.Peer = local
 	if n := own.hops(x); n != 1 {
 		t.Errorf("%d hops for our own connection", n)

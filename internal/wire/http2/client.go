@@ -186,6 +186,9 @@ func (c *ClientConn) Reserve() bool {
 	return true
 }
 
+// Unreserve gives up what Reserve made room for.
+func (c *ClientConn) Unreserve() { c.release(0) }
+
 // Unused reports whether the connection carries no exchange and none has reserved it.
 func (c *ClientConn) Unused() bool {
 	c.mu.Lock()

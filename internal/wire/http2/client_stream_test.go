@@ -130,8 +130,32 @@ func TestUpstreamDownloadWindows(t *testing.T) {
 	if g := <-got; len(g) != len("200 ")+size {
 		t.Errorf("%d bytes", len(g))
 	}
-	if largest <= streamWindow/2 || largest > maxStreamWindow {
+	if largest > maxStreamWindow {
 		t.Errorf("the window grew to %d", largest)
+	}
+}
+
+// A window grows for a client that has to wait for bytes, and only for that one.
+func TestUpstreamWindowGrows(t *testing.T) {
+	var k call
+	k.size = streamWindow
+	for i, row := range []struct {
+		waited             bool
+		n, credit, becomes int
+	}{
+		{true, streamWindow/2 - 1, 0, streamWindow},
+		{true, 1, streamWindow/2 + streamWindow, 2 * streamWindow},
+		{false, streamWindow, streamWindow, 2 * streamWindow},
+		{true, streamWindow, 3 * streamWindow, 4 * streamWindow},
+	} {
+		k.waited = row.waited
+		if got := k.consumed(row.n); got != row.credit || k.size != row.becomes {
+			t.Errorf("step %d: credit %d, window %d", i, got, k.size)
+		}
+	}
+	k.size, k.waited = maxStreamWindow, true
+	if k.consumed(maxStreamWindow); k.size != maxStreamWindow {
+		t.Errorf("beyond the largest: %d", k.size)
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package http2 serves HTTP/2 connections (RFC 9113), over TLS and in the clear with prior knowledge.
+// Package http2 speaks HTTP/2 (RFC 9113) with clients and with servers, over TLS and in the clear with prior knowledge.
 //
-// For the time being net/http does the protocol and package bridge turns its requests into exchanges, so that HTTP/2
+// Towards servers (ClientConn) the protocol is our own, on the frames and the compression of golang.org/x/net. Towards clients,
+// for the time being, net/http does it and package bridge turns its requests into exchanges, so that HTTP/2
 // reaches the same handlers and the same verdicts as HTTP/1 while our own engine is being written. What net/http does
 // otherwise than we promise is listed in docs/adr/0001-http2-interim.md and in the conformance test.
 package http2
