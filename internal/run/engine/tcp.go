@@ -246,13 +246,12 @@ func (b *build) machines(built *tcpService, s *plan.TCPService) {
 func (b *build) tcpGuards(r *plan.TCPRouter) ([]tunnel.Guard, error) {
 	var out []tunnel.Guard
 	for _, m := range r.Middlewares {
+		if why := b.broken(&m.Node, m.Identity); m.Status == plan.Disabled || len(why) > 0 {
+			return nil, fmt.Errorf("the middleware %s cannot be used: %s", m.Name, first(append(why, m.Findings...)))
+		}
 		switch m.Type {
 		case "ipAllowList", "ipWhiteList":
-			list := m.Config.IPAllowList
-			if list == nil {
-				list = m.Config.IPWhiteList
-			}
-			g, err := tunnel.NewAllowList(list.SourceRange)
+			g, err := tunnel.NewAllowList(*sourceRange(m))
 			if err != nil {
 				return nil, fmt.Errorf("the middleware %s: %w", m.Name, err)
 			}

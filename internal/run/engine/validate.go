@@ -24,6 +24,7 @@ import (
 	"sluice/internal/traffic/middleware/retrying"
 	"sluice/internal/traffic/middleware/signed"
 	"sluice/internal/traffic/middleware/waf"
+	"sluice/internal/traffic/tunnel"
 )
 
 // kinds is the build table of HTTP middlewares.
@@ -36,7 +37,7 @@ var kinds = sync.OnceValue(func() middleware.Kinds {
 // Validate reports what Apply would refuse or leave out, without building anything. It does no I/O.
 func Validate(p *plan.Plan) diag.List {
 	var out diag.List
-	all := checkable{p.HTTP.Middlewares, p.HTTP.Transports, p.HTTP.Services, p.TCP.Transports, p.TCP.Services, p.TLS.Options}
+	all := checkable{p.HTTP.Middlewares, p.HTTP.Transports, p.HTTP.Services, p.TCP.Middlewares, p.TCP.Transports, p.TCP.Services, p.TLS.Options}
 	all.check(func(_ *plan.Node, list diag.List) { out = append(out, list...) })
 	_, findings := certificates(p, nil)
 	out = append(out, findings...)
@@ -48,6 +49,7 @@ type checkable struct {
 	middlewares   []*plan.Middleware
 	transports    []*plan.Transport
 	services      []*plan.Service
+	guards        []*plan.TCPMiddleware
 	tcpTransports []*plan.TCPTransport
 	tcpServices   []*plan.TCPService
 	options       []*plan.TLSOptions
@@ -60,6 +62,7 @@ func (b *build) validate() {
 	gone.middlewares, fresh.middlewares = p.HTTP.Middlewares.Since(was.HTTP.Middlewares)
 	gone.transports, fresh.transports = p.HTTP.Transports.Since(was.HTTP.Transports)
 	gone.services, fresh.services = p.HTTP.Services.Since(was.HTTP.Services)
+	gone.guards, fresh.guards = p.TCP.Middlewares.Since(was.TCP.Middlewares)
 	gone.tcpTransports, fresh.tcpTransports = p.TCP.Transports.Since(was.TCP.Transports)
 	gone.tcpServices, fresh.tcpServices = p.TCP.Services.Since(was.TCP.Services)
 	gone.options, fresh.options = p.TLS.Options.Since(was.TLS.Options)
@@ -76,6 +79,9 @@ func (p *checkable) each(f func(*plan.Node)) {
 	}
 	for _, s := range p.services {
 		f(&s.Node)
+	}
+	for _, m := range p.guards {
+		f(&m.Node)
 	}
 	for _, t := range p.tcpTransports {
 		f(&t.Node)
@@ -99,6 +105,11 @@ func (p *checkable) check(report func(n *plan.Node, list diag.List)) {
 	for _, m := range p.middlewares {
 		if m.Type != "" && m.Type != "chain" && m.Status != plan.Disabled {
 			say(&m.Node, table.Validate(m.Type, m.Config))
+		}
+	}
+	for _, m := range p.guards {
+		if m.Status != plan.Disabled {
+			say(&m.Node, checkGuard(m))
 		}
 	}
 	for _, t := range p.transports {
@@ -163,4 +174,26 @@ func pathOf(key string) []string {
 		}
 	}
 	return out
+}
+
+// checkGuard reports what makes a TCP middleware useless.
+func checkGuard(m *plan.TCPMiddleware) diag.List {
+	if list := sourceRange(m); list != nil {
+		if _, err := tunnel.NewAllowList(*list); err != nil {
+			return diag.List{{Severity: diag.Error, Key: m.Type, Code: "BAD-VALUE", Message: err.Error(),
+				Hint: "routers that use it close their connections"}}
+		}
+	}
+	return nil
+}
+
+// sourceRange returns the list of an allow list, nil for other types.
+func sourceRange(m *plan.TCPMiddleware) *[]string {
+	switch m.Type {
+	case "ipAllowList":
+		return &m.Config.IPAllowList.SourceRange
+	case "ipWhiteList":
+		return &m.Config.IPWhiteList.SourceRange
+	}
+	return nil
 }

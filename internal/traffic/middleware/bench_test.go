@@ -61,8 +61,8 @@ func TestUsualCostsNoAllocation(t *testing.T) {
 	}
 }
 
-// BenchmarkKinds is the cost of each middleware for an ordinary request that passes. "none" is that of the harness.
-func BenchmarkKinds(b *testing.B) {
+// BenchmarkMiddlewares is the cost of each middleware for an ordinary request that passes. "none" is that of the harness.
+func BenchmarkMiddlewares(b *testing.B) {
 	settings := usual(b)
 	run := func(name string, h httpmsg.Handler) {
 		b.Run(name, func(b *testing.B) {

@@ -342,7 +342,7 @@ func TestPassingCostsNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkPassing(b *testing.B) {
+func BenchmarkMiddlewaresPassing(b *testing.B) {
 	h := build1(b, config("NetworkErrorRatio() > 0.5 || LatencyAtQuantileMS(50.0) > 1000"), middleware.Env{},
 		httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }))
 	b.ReportAllocs()

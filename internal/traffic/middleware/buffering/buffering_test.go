@@ -333,7 +333,7 @@ func FuzzRetryExpression(f *testing.F) {
 	})
 }
 
-func BenchmarkWhole(b *testing.B) {
+func BenchmarkMiddlewaresWhole(b *testing.B) {
 	text := bytes.Repeat([]byte("x"), 4096)
 	h := handler(b, nil, httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }))
 	x := &httpmsg.Exchange{}

@@ -309,7 +309,7 @@ func TestPassingCostsNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkPassing(b *testing.B) {
+func BenchmarkMiddlewaresPassing(b *testing.B) {
 	h := handler(b, nil, answers(200), answers(200))
 	x := &httpmsg.Exchange{}
 	b.ReportAllocs()

@@ -39,7 +39,7 @@ func TestUpgradesAreAskedAbout(t *testing.T) {
 	}
 }
 
-func BenchmarkQuestion(b *testing.B) {
+func BenchmarkMiddlewaresQuestion(b *testing.B) {
 	auth := newAuth(b, nil)
 	h := handler(b, config(auth.URL, func(c *dynamic.ForwardAuth) { c.AuthResponseHeaders = []string{"X-User"} }), &origin{})
 	b.ReportAllocs()

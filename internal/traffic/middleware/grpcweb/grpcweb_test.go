@@ -291,7 +291,7 @@ func (c *cuts) Ready() bool              { return c.rnd.IntN(2) == 0 }
 func (c *cuts) Trailer() *httpmsg.Header { return nil }
 func (c *cuts) Close()                   {}
 
-func BenchmarkPassing(b *testing.B) {
+func BenchmarkMiddlewaresPassing(b *testing.B) {
 	h := handler(b, httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }), "*")
 	x := &httpmsg.Exchange{}
 	b.ReportAllocs()

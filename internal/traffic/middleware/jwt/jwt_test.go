@@ -534,7 +534,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func BenchmarkGuard(b *testing.B) {
+func BenchmarkMiddlewaresGuard(b *testing.B) {
 	for name, c := range map[string]*dynamic.JWT{"HS256": config(nil), "ES256": config(func(c *dynamic.JWT) {
 		c.SigningSecret, c.PublicKey = secret.String{}, inline(pemOf(b, key.Public()))
 	})} {

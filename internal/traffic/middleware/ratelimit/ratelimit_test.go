@@ -438,7 +438,7 @@ func TestPassingCostsNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkPassing(b *testing.B) {
+func BenchmarkMiddlewaresPassing(b *testing.B) {
 	h := handler(b, dynamic.RateLimit{Average: 1 << 40, Burst: 1 << 40}, middleware.Env{}, fine)
 	var n atomic.Int32
 	b.ReportAllocs()

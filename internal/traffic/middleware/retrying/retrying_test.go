@@ -406,7 +406,7 @@ func TestPassingCostsNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkPassing(b *testing.B) {
+func BenchmarkMiddlewaresPassing(b *testing.B) {
 	h := handler(b, func(c *dynamic.Retry) { c.Status = []string{"503"} },
 		httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }))
 	x := &httpmsg.Exchange{}

@@ -240,8 +240,8 @@ func (*broken) Ready() bool              { return false }
 func (*broken) Trailer() *httpmsg.Header { return nil }
 func (*broken) Close()                   {}
 
-// BenchmarkRequest is the cost of a harmless request.
-func BenchmarkRequest(b *testing.B) {
+// BenchmarkMiddlewaresRequest is the cost of a harmless request.
+func BenchmarkMiddlewaresRequest(b *testing.B) {
 	h := guarded(b, dynamic.WAF{CRSEnabled: true}, middleware.Env{}, httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error { x.Respond(200, "", "ok"); return nil }))
 	for _, body := range []string{"", `{"name": "Ann", "items": [1, 2], "text": "` + strings.Repeat("lorem ipsum ", 800) + `"}`} {
 		b.Run(fmt.Sprintf("%d bytes", len(body)), func(b *testing.B) {
