@@ -51,9 +51,7 @@ func resolve(c *dynamic.HealthCheck) (options, error) {
 	if o.method == "" {
 		o.method = "GET"
 	}
-	if o.grpc = c.Mode == dynamic.HealthGRPC; o.grpc {
-		fail("mode grpc is not supported yet")
-	}
+	o.grpc = c.Mode == dynamic.HealthGRPC
 	switch o.scheme {
 	case "", "http", "https":
 	default:

@@ -280,7 +280,7 @@ func TestValidate(t *testing.T) {
 		{"broken path", func(c *dynamic.HealthCheck) { c.Path = "/%zz" }, "path"},
 		{"scheme", func(c *dynamic.HealthCheck) { c.Scheme = "ftp" }, "scheme"},
 		{"port", func(c *dynamic.HealthCheck) { c.Port = 70000 }, "port"},
-		{"grpc", func(c *dynamic.HealthCheck) { c.Mode = "grpc" }, "not supported yet"},
+		{"grpc", func(c *dynamic.HealthCheck) { c.Mode = "grpc" }, ""},
 		{"any other mode is http", func(c *dynamic.HealthCheck) { c.Mode = "x" }, ""},
 		{"negative times", func(c *dynamic.HealthCheck) {
 			c.Interval, c.Timeout = -1, -1
