@@ -32,6 +32,7 @@ type plan struct {
 	redirect bool   // web sends everything to secure
 	static   string // further static configuration; WEB, SECURE and DIR stand for addresses and directory
 	dynamic  string // further dynamic configuration
+	ports    []int  // of web and secure; nil for free ones
 }
 
 const passthroughConf = `
@@ -67,7 +68,10 @@ const appConf = `
 func startEdge(t *testing.T, p plan) *edge {
 	t.Helper()
 	dir := directory(t)
-	ps := ports(t, 2)
+	ps := p.ports
+	if ps == nil {
+		ps = ports(t, 2)
+	}
 	e := &edge{web: loopback(ps[0]), secure: loopback(ps[1]), dir: dir}
 
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
