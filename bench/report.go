@@ -33,7 +33,6 @@ type result struct {
 	About  string `json:"about"`
 	Unit   string `json:"unit"`
 	Budget string `json:"budget,omitempty"`
-	Absent string `json:"absent,omitempty"` // why it did not run
 	Rows   []*row `json:"rows,omitempty"`
 }
 
@@ -140,10 +139,6 @@ func (res *result) print(to io.Writer) {
 		fmt.Fprintf(to, " [budget: %s]", res.Budget)
 	}
 	fmt.Fprintln(to)
-	if res.Absent != "" {
-		fmt.Fprintf(to, "  %s\n", res.Absent)
-		return
-	}
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
 	cost := "CPU us/" + res.Unit
 	if slices.ContainsFunc(res.Rows, func(r *row) bool { return r.BytesPerConn != 0 }) {

@@ -259,6 +259,7 @@ type conf struct {
 	Stream                             bool   // nginx: whether it can do passthrough at all
 	Root                               bool
 	Logged                             bool // an access log is written, and requests are counted
+	Middlewares                        bool // headers, a rate limit and compression stand before the server
 }
 
 // target is a proxy that is running, or the backend itself. Addresses are empty where there is nothing.
@@ -294,7 +295,7 @@ func (w *world) start(ctx context.Context, k kind, with string, hosts []string) 
 		Dir: dir, HTTPPort: ports[0], TLSPort: ports[1], PassPort: ports[2],
 		Backend: w.backend.HTTP, SmallBackend: w.backend.Small, BulkBackend: w.backend.Bulk,
 		Host: host, RSAHost: rsaHost, SmallHost: smallHost, BulkHost: bulkHost, Hosts: hosts,
-		Workers: runtime.NumCPU(), Root: os.Geteuid() == 0, Logged: with == withLog,
+		Workers: runtime.NumCPU(), Root: os.Geteuid() == 0, Logged: with == withLog, Middlewares: with == withMiddlewares,
 	}
 	if k.name == "nginx" {
 		c.StreamModule, c.Stream = nginxStream()
