@@ -3,6 +3,7 @@ GO ?= go
 BINARY ?= sluice
 FUZZTIME ?= 3s
 CHURN ?= 30m
+IMAGE ?= sluice
 # Used by race and check. `go env CC` is what the race detector's build would call.
 CC_FOUND := $(shell command -v "$$($(GO) env CC)" 2>/dev/null)
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
@@ -16,6 +17,12 @@ help: ## list the targets
 .PHONY: build
 build: ## one static, stripped binary: ./sluice
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BINARY) ./cmd/sluice
+
+.PHONY: image
+image: ## a container image around the binary: sluice:latest; IMAGE= names it otherwise
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o dist/sluice ./cmd/sluice
+	GO='$(GO)' tools/image.sh dist/sluice dist/image
+	docker build -q -t $(IMAGE) .
 
 .PHONY: test
 test: ## all tests, as on any machine

@@ -78,6 +78,10 @@ func Main(p *Process) int {
 			return exitFine
 		}
 	}
+	// Compose files that were written for other images begin their commands with the program's name.
+	if len(args) > 0 && (args[0] == "traefik" || args[0] == "sluice") {
+		args = args[1:]
+	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return runRouter(p, args)
 	}

@@ -37,6 +37,7 @@ func TestCommandLine(t *testing.T) {
 		{"help", []string{"--help"}, 0, "Usage: sluice", ""},
 		{"help anywhere", []string{"check", "-h"}, 0, "Usage: sluice", ""},
 		{"version", []string{"version"}, 0, "Version:      ", ""},
+		{"version after the program's name", []string{"traefik", "version"}, 0, "Version:      ", ""},
 		{"version as JSON", []string{"version", "--json"}, 0, `"codename":`, ""},
 		{"version with a stray word", []string{"version", "please"}, 2, "", "unknown argument"},
 		{"unknown command", []string{"chekc"}, 2, "", `did you mean "check"?`},
