@@ -59,7 +59,7 @@ endif
 	$(MAKE) fuzz
 
 .PHONY: e2e
-e2e: ## end to end with nginx, certbot, an ACME test server, curl, openssl and a browser; fails where one is missing
+e2e: ## end to end with nginx, certbot, an ACME test server, curl, openssl, a browser and (as root) a container engine; fails where one is missing
 	SLUICE_E2E=required $(GO) test -count=1 -v ./test/e2e/...
 
 .PHONY: churn

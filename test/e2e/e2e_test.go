@@ -1,7 +1,8 @@
 //go:build unix
 
 // Package e2e tests the real binary with real programs around it: nginx as a virtual machine with a certificate of its own,
-// certbot as that machine's ACME client, an ACME test server, curl, openssl and a browser as clients.
+// certbot as that machine's ACME client, an ACME test server, curl, openssl and a browser as clients, and a container engine
+// of its own with containers that come and go.
 //
 // A test that lacks a program skips and says which. Where SLUICE_E2E=required is set, as in continuous integration, it
 // fails instead. Everything listens on loopback, on ports that the system chose, and ends with its test.
@@ -26,6 +27,9 @@ import (
 // sluice is the Sluice under test, built once by TestMain.
 var sluice string
 
+// atExit are run when all tests have ended.
+var atExit []func()
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "sluice-e2e-")
@@ -34,6 +38,11 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		defer func() {
+			for _, f := range atExit {
+				f()
+			}
+		}()
 		// nginx runs its workers as another user where it is started by root; they must reach their files.
 		if err := os.Chmod(dir, 0o755); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e:", err)

@@ -176,7 +176,7 @@ func (f *follower) settle(now time.Time) (wait time.Duration, any bool) {
 			}
 		}
 	}
-	if !f.synced || len(f.changed) == 0 {
+	if !f.synced || len(f.changed) == 0 && f.firstTill.IsZero() {
 		return wait, any
 	}
 	changes := f.makeUnits(now)

@@ -619,6 +619,15 @@ func TestDropLostEngine(t *testing.T) {
 	})
 }
 
+// TestNothingThere checks that an engine without containers speaks too: somebody waits for its first word.
+func TestNothingThere(t *testing.T) {
+	play(t, nil, map[string]*fake{"": newFake()}, func(s *scene) {
+		if s.spoke != 1 {
+			t.Errorf("spoke %d times", s.spoke)
+		}
+	})
+}
+
 func TestWithoutWatching(t *testing.T) {
 	e := newFake(web(t, "a", "10.0.0.1"))
 	synctest.Test(t, func(t *testing.T) {

@@ -81,22 +81,33 @@ type commandConn struct {
 	done      chan struct{}
 }
 
-// Read implements net.Conn. When the command has ended, the error has what it complained about.
+// Read implements net.Conn.
 func (c *commandConn) Read(p []byte) (int, error) {
 	n, err := c.out.Read(p)
 	if err == nil || n > 0 {
 		return n, err
 	}
-	c.Close()
-	<-c.done
-	if text := c.complaint.text(); text != "" {
-		return n, fmt.Errorf("%s: %s", c.name, text)
+	return n, c.over(err)
+}
+
+// Write implements net.Conn.
+func (c *commandConn) Write(p []byte) (int, error) {
+	n, err := c.in.Write(p)
+	if err != nil {
+		err = c.over(err)
 	}
 	return n, err
 }
 
-// Write implements net.Conn.
-func (c *commandConn) Write(p []byte) (int, error) { return c.in.Write(p) }
+// over ends the command and says what it complained about, in the place of err, which only says that it has ended.
+func (c *commandConn) over(err error) error {
+	c.Close()
+	<-c.done
+	if text := c.complaint.text(); text != "" {
+		return fmt.Errorf("%s: %s", c.name, text)
+	}
+	return err
+}
 
 // Close ends the command.
 func (c *commandConn) Close() error {
