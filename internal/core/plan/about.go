@@ -77,7 +77,14 @@ func (b *builder) gather() {
 			fresh = append(fresh, now.findings...)
 		}
 	}
+	gone.Sort()
+	fresh.Sort()
+	gone, fresh = cancel(gone, fresh)
 	b.plan.said = edited(b.base.said, gone, fresh, diag.Finding.Compare)
+	if len(gone) == 0 && len(fresh) == 0 {
+		b.plan.Findings = b.base.Findings
+		return
+	}
 	b.plan.Findings = b.plan.said
 	// Copies of a split router repeat the remarks of the one that was written.
 	for i := 1; i < len(b.plan.said); i++ {
@@ -86,6 +93,26 @@ func (b *builder) gather() {
 			break
 		}
 	}
+}
+
+// cancel drops what is in both of two sorted lists: most elements that are made anew say what they said before.
+func cancel(gone, fresh diag.List) (diag.List, diag.List) {
+	var left, came diag.List
+	for len(gone) > 0 && len(fresh) > 0 {
+		c := gone[0].Compare(fresh[0])
+		if c < 0 {
+			left.Add(gone[0])
+		} else if c > 0 {
+			came.Add(fresh[0])
+		}
+		if c <= 0 {
+			gone = gone[1:]
+		}
+		if c >= 0 {
+			fresh = fresh[1:]
+		}
+	}
+	return append(left, gone...), append(came, fresh...)
 }
 
 // said collects what was said by nodes that are gone and what is said by fresh ones. What decoding found in them stands in
