@@ -46,8 +46,8 @@ type Plan struct {
 	world   *world
 	sources []source
 	defined defined
-	// families are the routers of each definition.
-	families []*family
+	// families are the routers of each definition, layered those that have to do with layers.
+	families, layered []*family
 	// notes are what Plan.About adds. loose are findings that belong to no node. said are Findings with repetitions.
 	notes       map[*Node]*note
 	loose, said diag.List
@@ -120,6 +120,7 @@ type builder struct {
 	loops, rings loops
 	pages        []page
 	missed       map[reference]missed
+	layers       layers
 	notes        map[*Node]*note
 }
 

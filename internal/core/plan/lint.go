@@ -106,6 +106,10 @@ func (b *builder) lostTo(routers []*Router) *Router {
 // lintRouter reports what is odd about a router by itself: a tls section that does not fit the well-known port that it is
 // on, and passwords in the clear.
 func (b *builder) lintRouter(r *Router) {
+	r.password = basicAuth(r.Middlewares, 0)
+	for i := 0; r.password == nil && i < len(r.Children); i++ {
+		r.password = r.Children[i].password
+	}
 	if r.Name.Provider == Internal || !r.Routed() {
 		return
 	}
@@ -125,7 +129,7 @@ func (b *builder) lintRouter(r *Router) {
 	if r.TLS != nil {
 		return
 	}
-	m := basicAuth(r.Middlewares, 0)
+	m := r.password
 	for _, name := range r.EntryPoints {
 		if m != nil && b.isOpen(name, r.Priority) {
 			r.lint(diag.Warning, CodePlainAuth, fmt.Sprintf("the middleware %q has passwords sent in the clear on entry point %s", m.Name, name),
@@ -146,6 +150,7 @@ func (b *builder) isOpen(entryPoint string, priority int) bool {
 	return !(c.ForwardedHeaders.Insecure || len(c.ForwardedHeaders.TrustedIPs) > 0 || c.ProxyProtocol != nil ||
 		b.listens[entryPoint].IsLoopback() || is && redirected > priority)
 }
+
 func basicAuth(list []*Middleware, depth int) *Middleware {
 	if depth > 20 {
 		return nil

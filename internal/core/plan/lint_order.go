@@ -59,13 +59,6 @@ type order map[*Node]loss
 // again.
 func (ep *EntryPoint) compete(was *EntryPoint, m *turnover) {
 	ep.order = was.order
-	http := func(side int, list []*Router, m move[*Router], table *route.HTTPTable, scheme string) {
-		req := route.Request{Method: []byte("GET")}
-		ep.order[side] = judge(list, was.order[side], m, func(host, path string) (int, bool) {
-			req.Host, req.Path = append(req.Host[:0], host...), append(req.Path[:0], path...)
-			return table.Lookup(&req)
-		}, func(k *clause) string { return "GET " + scheme + "://" + k.sampleHost + k.samplePath + with(k.rest) })
-	}
 	tcp := func(side int, list []*TCPRouter, m move[*TCPRouter], table *route.TCPTable) {
 		ep.order[side] = judge(list, was.order[side], m, func(host, _ string) (int, bool) {
 			return table.Lookup(&route.Conn{SNI: host, Opening: route.TLSHello})
@@ -76,10 +69,18 @@ func (ep *EntryPoint) compete(was *EntryPoint, m *turnover) {
 			return "a connection for " + k.sampleHost + with(k.rest)
 		})
 	}
-	http(plainSide, ep.Plain, m.plain, ep.PlainTable, "http")
-	http(secureSide, ep.Secure, m.secure, ep.SecureTable, "https")
+	ep.order[plainSide] = judgeHTTP(ep.Plain, was.order[plainSide], m.plain, ep.PlainTable, "http")
+	ep.order[secureSide] = judgeHTTP(ep.Secure, was.order[secureSide], m.secure, ep.SecureTable, "https")
 	tcp(tcpSide, ep.TCP, m.tcp, ep.Conn.Plain)
 	tcp(tlsSide, ep.TLS, m.tls, ep.Conn.TLS)
+}
+
+func judgeHTTP(list []*Router, was order, m move[*Router], table *route.HTTPTable, scheme string) order {
+	req := route.Request{Method: []byte("GET")}
+	return judge(list, was, m, func(host, path string) (int, bool) {
+		req.Host, req.Path = append(req.Host[:0], host...), append(req.Path[:0], path...)
+		return table.Lookup(&req)
+	}, func(k *clause) string { return "GET " + scheme + "://" + k.sampleHost + k.samplePath + with(k.rest) })
 }
 
 func with(rest string) string {
@@ -234,27 +235,32 @@ func tied(list []competitor, at int, winner func(*clause) *Node) (by *competitor
 func (b *builder) noteOrder() {
 	type count struct {
 		first  loss
-		at     *EntryPoint
+		at     string
 		places int
 	}
 	lost := map[Name]*count{}
-	for _, name := range b.tcpNames() {
-		ep := b.plan.EntryPoints[name]
-		for side := range ep.order {
-			for _, l := range ep.order[side] {
-				n := l.router.node
-				if l.some {
-					b.note(n, diag.Info, CodeTie, fmt.Sprintf("has the same priority %d as the router %q, which takes %s by its name alone",
-						l.router.priority, l.by.node.Name, l.example), "give one of them a priority", "rule")
-					continue
-				}
-				written := Name{n.Kind + "." + n.written, n.Name.Provider}
-				if lost[written] == nil {
-					lost[written] = &count{first: l, at: ep}
-				}
-				lost[written].places++
+	look := func(at string, o order) {
+		for _, l := range o {
+			n := l.router.node
+			if l.some {
+				b.note(n, diag.Info, CodeTie, fmt.Sprintf("has the same priority %d as the router %q, which takes %s by its name alone",
+					l.router.priority, l.by.node.Name, l.example), "give one of them a priority", "rule")
+				continue
 			}
+			written := Name{n.Kind + "." + n.written, n.Name.Provider}
+			if lost[written] == nil {
+				lost[written] = &count{first: l, at: at}
+			}
+			lost[written].places++
 		}
+	}
+	for _, name := range b.tcpNames() {
+		for side := range sides {
+			look(name, b.plan.EntryPoints[name].order[side])
+		}
+	}
+	for _, f := range b.plan.layered {
+		look("", f.nodes[0].order)
 	}
 	for _, c := range lost {
 		if c.places == b.placesOf(c.first.router.node) {
@@ -263,7 +269,7 @@ func (b *builder) noteOrder() {
 	}
 }
 
-// placesOf returns on how many entry points the router that n comes from is routed.
+// placesOf returns on how many entry points, or below how many routers, the router that n comes from is routed.
 func (b *builder) placesOf(n *Node) (places int) {
 	name := Name{n.written, n.Name.Provider}
 	if n.Kind == b.tcpRouters.kind {
@@ -273,14 +279,19 @@ func (b *builder) placesOf(n *Node) (places int) {
 	for _, r := range b.routers.nodes[at].nodes {
 		places += len(r.EntryPoints)
 	}
+	for _, f := range b.plan.layered {
+		if slices.ContainsFunc(f.nodes[0].Children, func(c *Router) bool { return &c.Node == n }) {
+			places++
+		}
+	}
 	return places
 }
 
-func (b *builder) noteLoss(ep *EntryPoint, l *loss) {
+func (b *builder) noteLoss(entryPoint string, l *loss) {
 	n, by := l.router.node, l.by
 	switch {
 	case by.redirection:
-		b.note(n, diag.Warning, CodeShadowed, fmt.Sprintf("never gets a request: entry point %s redirects all of them first, such as %s", ep.Name, l.example),
+		b.note(n, diag.Warning, CodeShadowed, fmt.Sprintf("never gets a request: entry point %s redirects all of them first, such as %s", entryPoint, l.example),
 			"put the router on the entry point that the redirection leads to", "entryPoints")
 	case by.priority == l.router.priority:
 		b.note(n, diag.Warning, CodeTie, fmt.Sprintf("has the same priority %d as the router %q, which comes first by its name and takes everything, such as %s",

@@ -44,6 +44,8 @@ const (
 	CodeTLSConflict     = "TLS-OPTIONS-CONFLICT"
 	CodeTLSHostless     = "TLS-OPTIONS-WITHOUT-HOST"
 	CodeNameClaimed     = "NAME-CLAIMED-TWICE"
+	CodeChildOption     = "CHILD-ROUTER-OPTION"
+	CodeUnreachable     = "ROUTER-UNREACHABLE"
 	CodeNotSupported    = "NOT-SUPPORTED"
 	CodeDeprecated      = "DEPRECATED"
 )

@@ -21,6 +21,7 @@ import (
 type garden struct {
 	rnd       *rand.Rand
 	fragments map[string]map[string]*dynamic.Fragment // by provider and name
+	layers    bool                                    // routers stand below others
 }
 
 func (g *garden) pick(words string) string {
@@ -73,6 +74,15 @@ func (g *garden) router() *dynamic.Router {
 	}
 	if g.rnd.IntN(3) == 0 {
 		r.TLS = &dynamic.RouterTLS{Options: g.pick(optionNames)}
+	}
+	if g.layers && g.rnd.IntN(2) == 0 {
+		r.ParentRefs = append(g.some(1, "r1 r2 r3 r4 r5 r6 r1@docker nobody"), g.pick("r1 r2 r3 r4"))
+		if g.rnd.IntN(5) > 0 {
+			r.TLS, r.EntryPoints = nil, nil
+		}
+	}
+	if g.layers && g.rnd.IntN(2) == 0 {
+		r.Service = ""
 	}
 	return r
 }
@@ -233,6 +243,14 @@ func details(p *plan.Plan) string {
 		if r.Options != nil {
 			fmt.Fprint(&b, " ", name(&r.Options.Node, p.TLS.Options.Get(r.Options.Name) == r.Options))
 		}
+		fmt.Fprint(&b, " absent=", r.Absent())
+		for _, c := range r.Children {
+			fmt.Fprint(&b, " above ", name(&c.Node, slices.Contains(p.HTTP.Routers, c)))
+		}
+		if r.Table != nil {
+			at, ok := r.Table.Lookup(&route.Request{Host: []byte("a.test"), Path: []byte("/a"), Method: []byte("GET")})
+			fmt.Fprint(&b, at, ok)
+		}
 		fmt.Fprintln(&b)
 	}
 	for _, s := range p.HTTP.Services {
@@ -322,7 +340,7 @@ func identities(p *plan.Plan) map[string]*plan.Identity {
 // TestChangesAgreeWithNothing edits configurations many times. Each plan is made from the one before, and must be the plan
 // that is made from nothing; a plan made again from the same configuration keeps all identities.
 func TestChangesAgreeWithNothing(t *testing.T) {
-	gardens, steps := 8, 100
+	gardens, steps := 12, 100
 	if testing.Short() {
 		gardens = 2
 	}
@@ -340,7 +358,7 @@ func TestChangesAgreeWithNothing(t *testing.T) {
 		if seed%4 == 3 {
 			st = nil
 		}
-		g := &garden{rand.New(rand.NewPCG(uint64(seed), 17)), map[string]map[string]*dynamic.Fragment{}}
+		g := &garden{rand.New(rand.NewPCG(uint64(seed), 17)), map[string]map[string]*dynamic.Fragment{}, seed%2 == 0}
 		var p *plan.Plan
 		for step := range steps {
 			g.edit()

@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
+	"sluice/internal/core/route"
 	"sluice/internal/core/rule"
 	"sluice/internal/core/static"
 )
@@ -19,15 +20,19 @@ const MaxUserPriority = math.MaxInt - 1000
 type Router struct {
 	Node
 	Config *dynamic.Router
-	// EntryPoints are the existing entry points that it listens on. Empty: the router is absent.
+	// EntryPoints are the existing entry points that it listens on; children have none.
 	EntryPoints []string
 	// Rule is nil when it cannot be read: the router is absent then.
 	Rule     *rule.Rule
 	Priority int
 	// Middlewares are those of the entry point, then the router's own.
 	Middlewares []*Middleware
-	// Service is nil when it does not exist.
+	// Service is nil when it does not exist, and for routers with children.
 	Service *Service
+	// Children are the routers below this one, by falling precedence, and Table finds that of a request; both are nil for
+	// others. Disabled ones among them refuse what they would have taken.
+	Children []*Router
+	Table    *route.HTTPTable
 	// TLS is the router's own section or the entry point's; nil for routers in the clear.
 	TLS *dynamic.RouterTLS
 	// Options are the TLS options that connections for its hosts need; nil without TLS, or when they do not exist.
@@ -43,9 +48,15 @@ type Router struct {
 	asked  *TLSOptions
 	parsed *parsed
 	tie    string
+	// reached tells that a child stands below a root.
+	reached bool
+	// order is what competition does to the children.
+	order order
+	// password is a middleware of the router, or of one below it, that asks for a password; nil where there is none.
+	password *Middleware
 }
 
-// Routed reports whether the router takes part in routing. A disabled router that is routed refuses its requests.
+// Routed reports whether the router takes part in routing on entry points. A disabled router that is routed refuses its requests.
 func (r *Router) Routed() bool { return r.Rule != nil && len(r.EntryPoints) > 0 }
 
 func (r *Router) identity() *Identity {
@@ -61,9 +72,12 @@ type family struct{ nodes []*Router }
 func (b *builder) buildRouters() {
 	d := &b.routers
 	d.dropIf(b.staleFamily)
+	b.stackLayers()
 	for _, at := range d.todo {
-		d.nodes[at] = b.router(d.entries[at])
+		b.family(at)
 	}
+	byWritten := func(x, y *family) int { return compareElements(x.nodes[0], y.nodes[0]) }
+	b.plan.layered = edited(b.base.layered, chosen(d.gone, (*family).layered), chosen(d.fresh(), (*family).layered), byWritten)
 	b.plan.HTTP.Routers = edited(b.base.HTTP.Routers, members(d.gone), members(d.fresh()), compareElements)
 }
 
@@ -81,7 +95,7 @@ func (b *builder) staleFamily(f *family) bool {
 }
 
 // router builds the node or, for a split router, the nodes of one entry.
-func (b *builder) router(e *entry[dynamic.Router]) *family {
+func (b *builder) router(at int, e *entry[dynamic.Router]) *family {
 	base := &Router{Node: e.start(), Config: e.config, Redirection: e.Name.Provider == Internal && b.redirections[e.Name.Local]}
 	base.EntryPoints = b.entryPoints(&base.Node, e.config.EntryPoints, b.defaults, b.tcp)
 	if len(base.EntryPoints) <= 1 {
@@ -89,7 +103,7 @@ func (b *builder) router(e *entry[dynamic.Router]) *family {
 		if len(base.EntryPoints) == 1 {
 			model = b.models[base.EntryPoints[0]]
 		}
-		b.finish(base, model)
+		b.finish(at, base, model)
 		return &family{[]*Router{base}}
 	}
 	f := &family{}
@@ -104,12 +118,12 @@ func (b *builder) router(e *entry[dynamic.Router]) *family {
 		split.Name.Local = ep + "-" + base.Name.Local
 		split.EntryPoints = []string{ep}
 		split.Findings = slices.Clone(base.Findings)
-		b.finish(&split, m)
+		b.finish(at, &split, m)
 		f.nodes = append(f.nodes, &split)
 	}
 	if len(plain) > 0 {
 		base.EntryPoints = plain
-		b.finish(base, nil)
+		b.finish(at, base, nil)
 		f.nodes = append(f.nodes, base)
 	}
 	return f
@@ -155,7 +169,7 @@ func (b *builder) entryPointHint(ref string, exist []string) string {
 }
 
 // finish resolves everything but the entry points, and registers the node.
-func (b *builder) finish(r *Router, m *model) {
+func (b *builder) finish(at int, r *Router, m *model) {
 	was := b.previous.HTTP.Routers.counterpart(&r.Node)
 	c := r.Config
 	r.tie = b.tie(&r.Node)
@@ -173,20 +187,15 @@ func (b *builder) finish(r *Router, m *model) {
 	r.Rule = r.parsed.rule
 	r.parsed.report(&r.Node)
 	r.Priority = b.priority(&r.Node, c.Priority, r.Rule)
-	if len(c.ParentRefs) > 0 {
-		r.report(diag.Error, CodeNotSupported, "routers below other routers are not supported yet", "", "parentRefs")
-		r.EntryPoints = nil
-	}
-
 	var middlewares []string
 	if m != nil {
 		middlewares = m.middlewares
 	}
 	r.Middlewares = b.references(&r.Node, append(slices.Clip(middlewares), c.Middlewares...), "middlewares")
-	if c.Service != "" || r.Status != Disabled {
-		r.Service = b.serviceReference(&r.Node, c.Service, "service")
+	b.stack(at, r, was)
+	if !r.Child() {
+		r.TLS = c.TLS
 	}
-	r.TLS = c.TLS
 	if m != nil {
 		if r.TLS == nil {
 			r.TLS = m.tls
@@ -205,7 +214,7 @@ func (b *builder) finish(r *Router, m *model) {
 		b.resolver(&r.Node, r.TLS.CertResolver)
 	}
 	r.Identity = identify(b, was, was != nil && was.Status == r.Status && sameConfig(was.Config, c) &&
-		sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity() &&
+		sameNodes(was.Middlewares, r.Middlewares) && was.Service.identity() == r.Service.identity() && sameNodes(was.Children, r.Children) &&
 		was.Redirection == r.Redirection && slices.Equal(was.EntryPoints, r.EntryPoints))
 	b.lintRouter(r)
 }

@@ -89,6 +89,7 @@ type Engine struct {
 	ordered    []*chain
 	built      []*service
 	chains     map[*plan.Identity]*chain
+	children   map[childKey]*chain
 	tcpRoutes  map[*plan.TCPRouter]*tcpRoute
 	services   map[*plan.Identity]*service
 	tunnels    map[*plan.Identity]*tcpService
@@ -105,7 +106,7 @@ type Engine struct {
 // New makes an engine without a generation.
 func New(o Options) *Engine {
 	e := &Engine{o: o, keeper: certs.NewKeeper(), copies: forward.NewCopies(o.Budget, o.Log), plan: &plan.Plan{},
-		chains: map[*plan.Identity]*chain{}, tcpRoutes: map[*plan.TCPRouter]*tcpRoute{}, services: map[*plan.Identity]*service{},
+		chains: map[*plan.Identity]*chain{}, children: map[childKey]*chain{}, tcpRoutes: map[*plan.TCPRouter]*tcpRoute{}, services: map[*plan.Identity]*service{},
 		tunnels: map[*plan.Identity]*tcpService{}, transports: map[string]*transport{}, lives: map[string]*forward.Live{},
 		rounds: map[string]*tunnel.Live{}, checked: map[*plan.Node]diag.List{}, failures: map[*plan.Identity]*failure{}}
 	e.certificateWork()

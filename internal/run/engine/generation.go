@@ -24,7 +24,7 @@ func (b *build) generation() *entrypoint.Generation {
 			c.dropped = false // the router was only written elsewhere
 			continue
 		}
-		c := b.chain(r)
+		c := b.chain(r, b.detailed(r))
 		b.e.chains[r.Identity] = c
 		b.e.ordered = append(b.e.ordered, c)
 	}

@@ -50,31 +50,64 @@ func (b *build) httpRouter(r *plan.Router, denied entrypoint.EncodedCharacters) 
 func isFalse(p *bool) bool { return p != nil && !*p }
 
 // chain builds the chain of a router.
-func (b *build) chain(r *plan.Router) *chain {
+func (b *build) chain(r *plan.Router, detailed bool) *chain {
 	c := &chain{}
 	done := b.hold(&c.holding)
-	c.handler = b.router(r)
+	c.handler = b.router(r, detailed)
 	done()
 	return c
 }
 
+// childKey is the key of the chain of a router below others; detailed gives it spans, as its root has them.
+type childKey struct {
+	identity *plan.Identity
+	detailed bool
+}
+
+// child returns the chain of a router below others, which all routers above it share.
+func (b *build) child(r *plan.Router, detailed bool) *chain {
+	key := childKey{r.Identity, detailed}
+	c := b.e.children[key]
+	if c == nil {
+		c = b.chain(r, detailed)
+		b.e.children[key] = c
+	}
+	b.holder.chains = append(b.holder.chains, c)
+	return c
+}
+
+// layer builds what finds the router below one.
+func (b *build) layer(r *plan.Router, detailed bool) httpmsg.Handler {
+	l := &entrypoint.Layer{HTTPRoutes: entrypoint.HTTPRoutes{Table: r.Table}}
+	for _, c := range r.Children {
+		l.Routers = append(l.Routers, entrypoint.HTTPRouter{Name: c.Name.String(), Handler: b.child(c, detailed).handler})
+	}
+	return l
+}
+
 // router builds a chain. A router that is disabled, or of which any part cannot be built, refuses: it never becomes a
 // chain with a hole in it.
-func (b *build) router(r *plan.Router) httpmsg.Handler {
-	if r.Status == plan.Disabled || r.Service == nil {
+func (b *build) router(r *plan.Router, detailed bool) httpmsg.Handler {
+	var end httpmsg.Handler
+	attributes := []string{"traefik.router.name", r.Name.String(), "http.route", r.Config.Rule}
+	switch {
+	case r.Status == plan.Disabled || r.Service == nil && r.Table == nil:
 		return refusal{"the router is disabled: " + first(r.Findings)}
+	case r.Table != nil:
+		end = b.layer(r, detailed)
+	default:
+		end = b.service(r.Service)
+		if detailed {
+			end = &traced{name: "Service", attributes: []string{"traefik.service.name", r.Service.Name.String()}, next: end}
+			attributes = append(attributes, "traefik.service.name", r.Service.Name.String())
+		}
 	}
-	detailed, service := b.detailed(r), b.service(r.Service)
-	if detailed {
-		service = &traced{name: "Service", attributes: []string{"traefik.service.name", r.Service.Name.String()}, next: service}
-	}
-	h, err := b.wrap(r.Middlewares, r.Name, service, detailed)
+	h, err := b.wrap(r.Middlewares, r.Name, end, detailed)
 	if err != nil {
 		return refusal{err.Error()}
 	}
 	if detailed {
-		h = &traced{name: "Router", next: h, attributes: []string{"traefik.router.name", r.Name.String(),
-			"traefik.service.name", r.Service.Name.String(), "http.route", r.Rule.Text}}
+		h = &traced{name: "Router", next: h, attributes: attributes}
 	}
 	return h
 }

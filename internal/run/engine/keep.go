@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 
 	"sluice/internal/core/diag"
@@ -11,6 +12,7 @@ import (
 // holding is what a built object needs of others. A round marks what the routers in force hold; the rest is retired.
 type holding struct {
 	round      uint64
+	chains     []*chain
 	services   []*service
 	tunnels    []*tcpService
 	transports []*transport
@@ -41,6 +43,9 @@ func (e *Engine) mark(h *holding) {
 	h.round = e.round
 	if len(h.keys) > 0 {
 		e.state.Touch(h.keys)
+	}
+	for _, c := range h.chains {
+		e.mark(&c.holding)
 	}
 	for _, s := range h.services {
 		e.mark(&s.holding)
@@ -76,6 +81,7 @@ func (e *Engine) sweep() {
 		}
 	}
 	e.keeper.Retain(fingerprints)
+	maps.DeleteFunc(e.children, func(_ childKey, c *chain) bool { return c.round != e.round })
 	var ended []*service
 	e.built = slices.DeleteFunc(e.built, func(s *service) bool {
 		if s.round == e.round {

@@ -52,6 +52,13 @@ var lookups = sync.Pool{New: func() any {
 	return l
 }}
 
+// release gives l back. It keeps nothing of the request alive.
+func (l *lookup) release() {
+	l.req.Reset()
+	l.header = nil
+	lookups.Put(l)
+}
+
 // HeaderValue implements route.Fields.
 func (l *lookup) HeaderValue(name string, i int) ([]byte, bool) {
 	for at := l.header.Index(name, 0); at >= 0; at = l.header.Index(name, at+1) {
@@ -78,9 +85,7 @@ func (e *EntryPoint) Serve(x *httpmsg.Exchange) error {
 	}
 	l := lookups.Get().(*lookup)
 	h, err := e.choose(x, l)
-	l.req.Reset() // keeps nothing of the request alive
-	l.header = nil
-	lookups.Put(l)
+	l.release()
 	if err != nil {
 		return err
 	}
@@ -89,7 +94,7 @@ func (e *EntryPoint) Serve(x *httpmsg.Exchange) error {
 
 // choose decides who answers.
 func (e *EntryPoint) choose(x *httpmsg.Exchange, l *lookup) (httpmsg.Handler, error) {
-	if err := e.describe(x, l); err != nil {
+	if err := l.describe(x); err != nil {
 		return nil, err
 	}
 	routes := e.routes()
@@ -133,7 +138,7 @@ func (e *EntryPoint) take(x *httpmsg.Exchange, r *HTTPRouter) (httpmsg.Handler, 
 }
 
 // describe fills the view that rules look at.
-func (e *EntryPoint) describe(x *httpmsg.Exchange, l *lookup) error {
+func (l *lookup) describe(x *httpmsg.Exchange) error {
 	l.header = &x.Req.Header
 	host, err := route.CanonicalHost(x.Scratch(len(x.Req.Host))[:0], x.Req.Host)
 	if err != nil {
