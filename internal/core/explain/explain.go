@@ -57,6 +57,9 @@ type Way struct {
 	Status int `json:"status,omitempty"`
 	// Location is where a redirection leads.
 	Location string `json:"location,omitempty"`
+
+	// asked is the path that the entry point saw.
+	asked string
 }
 
 // Candidate is a router that was asked.
@@ -69,6 +72,8 @@ type Candidate struct {
 	Misses []Miss `json:"misses,omitempty"`
 	// Lost is why a router that has no rule does not take it.
 	Lost string `json:"lost,omitempty"`
+	// Below is the router that this one stands below; empty for those of the entry point.
+	Below string `json:"below,omitempty"`
 
 	// named tells that the rule names a host: failing on something else then means that it wanted this one.
 	named bool
@@ -91,7 +96,9 @@ type Chosen struct {
 	Place  string `json:"place,omitempty"`
 	Status string `json:"status"`
 	// Reasons are why it is not simply enabled.
-	Reasons     []string `json:"reasons,omitempty"`
+	Reasons []string `json:"reasons,omitempty"`
+	// Above are the routers that it stands below, from the entry point on. Middlewares are theirs and its own.
+	Above       []string `json:"above,omitempty"`
 	Middlewares []Step   `json:"middlewares,omitempty"`
 	Service     string   `json:"service,omitempty"`
 	ServiceKind string   `json:"serviceKind,omitempty"`

@@ -32,10 +32,15 @@ http:
     old: {rule: "Host(` + "`old.test`" + `)", service: app, entryPoints: [web], middlewares: [move]}
     admin: {rule: "Host(` + "`admin.test`" + `)", service: app, entryPoints: [admin]}
     all: {rule: "PathPrefix(` + "`/all`" + `)", service: app, entryPoints: [websecure], tls: {}, priority: 1}
+    root: {rule: "Host(` + "`l.test`" + `)", middlewares: [strip, mark], entryPoints: [web]}
+    child: {rule: "PathPrefix(` + "`/users/`" + `)", service: app, parentRefs: [root]}
+    marked: {rule: "Header(` + "`X-Mark`, `yes`" + `) && Path(` + "`/m`" + `)", service: app, parentRefs: [root]}
+    shut: {rule: "Path(` + "`/shut`" + `)", service: app, middlewares: [nobody], parentRefs: [root]}
   services:
     app: {loadBalancer: {servers: [{url: "http://10.0.0.1"}, {url: "http://10.0.0.2"}]}}
   middlewares:
     strip: {stripPrefix: {prefixes: ["/api"]}}
+    mark: {headers: {customRequestHeaders: {X-Mark: "yes"}}}
     office: {ipAllowList: {sourceRange: ["192.0.2.0/24"]}}
     move: {redirectRegex: {regex: "^http://old.test/(.*)", replacement: "https://new.test/$1", permanent: true}}
 tcp:
@@ -94,6 +99,10 @@ func TestAsk(t *testing.T) {
 		{"challenge of a machine", "http://vm.test/.well-known/acme-challenge/abc", nil, 0, true, `machine behind the passthrough router "vm@file"`, "web"},
 		{"challenge of nobody", "http://x.test/.well-known/acme-challenge/abc", nil, 404, true, "no router", "web"},
 		{"no challenge", "http://vm.test/.well-known/acme-challenge/a/b", nil, 404, false, "no router", "web"},
+		{"below another router", "http://l.test/api/users/7", nil, 0, false, `the router "child@file" takes the request, and the service "app@file" sends it to http://10.0.0.1 or http://10.0.0.2 as /users/7`, "web"},
+		{"below another router, by a header that it sets", "http://l.test/m", nil, 0, false, `the router "marked@file" takes`, "web"},
+		{"below another router, disabled", "http://l.test/shut", nil, 503, false, `the router "shut@file" is disabled: the middleware "nobody@file" does not exist`, "web"},
+		{"none below matches", "http://l.test/x", nil, 404, false, "404: the router \"root@file\" takes the request, and none of the routers below it matches; \"marked@file\" comes nearest: it wants Path(`/m`), and saw \"/x\"", "web"},
 		{"secure", "https://a.test/", nil, 0, false, `"app-secure@file" takes`, "websecure"},
 		{"passthrough", "https://vm.test/", nil, 0, false, `the TCP router "vm@file" hands the TLS connection undecrypted to 10.0.0.9:443`, "websecure"},
 		{"other options than the connection's", "https://a.test/", func(q *explain.Question) { q.SetHeader("Host", "strict.test") }, 421, false, `TLS options differ from those of "strict.test"`, "websecure"},

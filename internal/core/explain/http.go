@@ -166,7 +166,7 @@ func effective(ep *plan.EntryPoint, host string) any {
 // user below a redirection, or one whose rule is longer.
 func (a *asking) losers(w *Way, s side, won *plan.Router) {
 	for _, c := range w.Candidates {
-		if !c.Matches || c.Router == won.Name.String() {
+		if !c.Matches || c.Router == won.Name.String() || c.Below != "" {
 			continue
 		}
 		i := slices.IndexFunc(s.routers, func(r *plan.Router) bool { return r.Name.String() == c.Router })
@@ -251,7 +251,7 @@ func nearest(c Candidate) string {
 // whose rule speaks of the host.
 func (a *asking) absent() string {
 	for _, r := range a.sorted() {
-		if !r.Routed() && (a.speaks(r.Config.Rule) || r.Config.Rule == "") {
+		if r.Absent() && (a.speaks(r.Config.Rule) || r.Config.Rule == "") {
 			return "the router " + quoted(r.Name.String()) + " is absent: " + first(r.Findings)
 		}
 	}
@@ -318,7 +318,7 @@ func (a *asking) closed(ep *plan.EntryPoint) string {
 // suspicious looks for a routed rule with a finding that can be the reason.
 func (a *asking) suspicious() string {
 	for _, r := range a.sorted() {
-		if !r.Routed() || !a.speaks(r.Config.Rule) {
+		if r.Absent() || !a.speaks(r.Config.Rule) {
 			continue
 		}
 		for _, f := range a.said(&r.Node) {

@@ -14,16 +14,23 @@ import (
 
 // serve fills what an HTTP router does with a request that is its own.
 func (a *asking) serve(w *Way, ep *plan.EntryPoint, r *plan.Router, req *route.Request) {
-	w.Router = a.chosen(&r.Node)
+	chosen := a.chosen(&r.Node)
+	if w.Router != nil {
+		chosen.Above = w.Router.Above
+	}
+	w.Router = chosen
+	if w.asked == "" {
+		w.asked = string(req.Path)
+	}
 	who := "the router " + quoted(r.Name.String())
 	if s := r.Service; s != nil {
 		w.Router.Service, w.Router.ServiceKind = s.Name.String(), s.Type
 	}
 	turns := a.tree(w.Router, r.Service)
-	walk := &walk{asking: a, way: w, path: string(req.Path)}
+	walk := &walk{asking: a, way: w, path: string(req.Path), fields: req.Header}
 	answered := walk.steps(r.Middlewares)
 	switch {
-	case r.Status == plan.Disabled || r.Service == nil:
+	case r.Status == plan.Disabled || r.Service == nil && r.Table == nil:
 		w.Status, w.Location = 503, ""
 		w.Cause = "503: " + who + " is disabled: " + first(r.Findings)
 		return
@@ -32,7 +39,12 @@ func (a *asking) serve(w *Way, ep *plan.EntryPoint, r *plan.Router, req *route.R
 		w.Cause = "503: " + who + " refuses: " + walk.broken
 		return
 	}
-	if f := a.refusal(&r.Service.Node); f != "" {
+	if r.Service == nil {
+		if answered == "" {
+			a.below(w, ep, r, req, walk)
+			return
+		}
+	} else if f := a.refusal(&r.Service.Node); f != "" {
 		w.Status, w.Location = 503, ""
 		w.Cause = "503: the service " + quoted(r.Service.Name.String()) + " of " + who + " cannot be used: " + f
 		return
@@ -46,7 +58,7 @@ func (a *asking) serve(w *Way, ep *plan.EntryPoint, r *plan.Router, req *route.R
 		}
 		return
 	}
-	a.service(w, r.Service, who, walk.path, string(req.Path))
+	a.service(w, r.Service, who, walk.path, w.asked)
 	for _, turn := range turns {
 		w.Cause += "; " + turn
 	}
@@ -134,8 +146,10 @@ func (a *asking) refusal(n *plan.Node) string {
 // walk follows a request through middlewares.
 type walk struct {
 	*asking
-	way    *Way
-	path   string
+	way  *Way
+	path string
+	// fields are those of the request as far as it has come.
+	fields route.Fields
 	broken string
 }
 
@@ -180,6 +194,8 @@ func (k *walk) apply(c *dynamic.Middleware, step *Step) int {
 		}
 	case c.ReplacePath != nil:
 		k.path = c.ReplacePath.Path
+	case c.Headers != nil && len(c.Headers.CustomRequestHeaders) > 0:
+		k.fields = changedFields{k.fields, c.Headers.CustomRequestHeaders}
 	case c.RedirectScheme != nil:
 		return k.redirectScheme(c.RedirectScheme, step)
 	case c.RedirectRegex != nil:

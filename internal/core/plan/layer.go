@@ -187,6 +187,24 @@ func (b *builder) stack(at int, r, was *Router) {
 	}
 }
 
+// nameParents fills Parents, when all routers are built.
+func (b *builder) nameParents() {
+	for _, at := range b.routers.todo {
+		r := b.routers.nodes[at].nodes[0]
+		for _, ref := range r.Config.ParentRefs {
+			name := Resolve(ref, r.Name.Provider)
+			parent, ok := b.routers.find(name)
+			if !ok {
+				r.Parents = append(r.Parents, name)
+				continue
+			}
+			for _, p := range b.routers.nodes[parent].nodes {
+				r.Parents = append(r.Parents, p.Name)
+			}
+		}
+	}
+}
+
 // family returns what becomes of the router at a place, built on first use.
 func (b *builder) family(at int) *family {
 	if b.routers.nodes[at] == nil {

@@ -243,7 +243,7 @@ func details(p *plan.Plan) string {
 		if r.Options != nil {
 			fmt.Fprint(&b, " ", name(&r.Options.Node, p.TLS.Options.Get(r.Options.Name) == r.Options))
 		}
-		fmt.Fprint(&b, " absent=", r.Absent())
+		fmt.Fprint(&b, " absent=", r.Absent(), r.Parents)
 		for _, c := range r.Children {
 			fmt.Fprint(&b, " above ", name(&c.Node, slices.Contains(p.HTTP.Routers, c)))
 		}

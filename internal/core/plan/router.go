@@ -33,6 +33,8 @@ type Router struct {
 	// others. Disabled ones among them refuse what they would have taken.
 	Children []*Router
 	Table    *route.HTTPTable
+	// Parents are the routers that it names as those above it, every copy of a split one, whether they exist or not.
+	Parents []Name
 	// TLS is the router's own section or the entry point's; nil for routers in the clear.
 	TLS *dynamic.RouterTLS
 	// Options are the TLS options that connections for its hosts need; nil without TLS, or when they do not exist.
@@ -76,6 +78,7 @@ func (b *builder) buildRouters() {
 	for _, at := range d.todo {
 		b.family(at)
 	}
+	b.nameParents()
 	byWritten := func(x, y *family) int { return compareElements(x.nodes[0], y.nodes[0]) }
 	b.plan.layered = edited(b.base.layered, chosen(d.gone, (*family).layered), chosen(d.fresh(), (*family).layered), byWritten)
 	b.plan.HTTP.Routers = edited(b.base.HTTP.Routers, members(d.gone), members(d.fresh()), compareElements)

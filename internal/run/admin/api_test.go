@@ -42,6 +42,9 @@ http:
     lost: {rule: "Host(` + "`c.test`" + `)", service: ap, entryPoints: [web]}
     refused: {rule: "Host(` + "`d.test`" + `)", service: app, middlewares: [limits], entryPoints: [web]}
     tree: {rule: "Host(` + "`e.test`" + `)", service: strange, entryPoints: [web], tls: {}}
+    site: {rule: "Host(` + "`f.test`" + `)", entryPoints: [web, websecure]}
+    page: {rule: "Path(` + "`/page`" + `)", service: app, parentRefs: [site]}
+    stray: {rule: "Path(` + "`/stray`" + `)", service: app, parentRefs: [sight]}
   middlewares:
     users: {basicAuth: {users: ["ann:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/"], realm: r}}
     digest: {digestAuth: {users: ["bob:r:0123456789abcdef0123456789abcdef"]}}

@@ -189,8 +189,13 @@ func (v *view) httpRouters() (list []element) {
 			show: func(full bool) map[string]any {
 				c := *r.Config
 				c.Middlewares, c.TLS, c.Priority = middlewares, defaultOptions(r.TLS), r.Priority
-				o := filled(r.Observability)
-				c.Observability = &o
+				if o := filled(r.Observability); !r.Child() {
+					c.Observability = &o
+				}
+				c.ParentRefs = nil
+				for _, name := range r.Parents {
+					c.ParentRefs = append(c.ParentRefs, name.String())
+				}
 				out := object(&c)
 				routerTail(out, r.EntryPoints, r.Priority, full)
 				return d.shown(out, &r.Node, "", full)

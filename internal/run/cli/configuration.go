@@ -55,7 +55,7 @@ func (c *configuration) assumeEntryPoints() {
 		for _, f := range s.Fragments {
 			if h := f.Config.HTTP; h != nil {
 				for _, r := range h.Routers {
-					if r != nil {
+					if r != nil && len(r.ParentRefs) == 0 {
 						lists = append(lists, &r.EntryPoints)
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"sluice/internal/core/diag"
@@ -167,10 +168,13 @@ func printCandidates(line func(string, ...any), way *explain.Way) {
 	printed := 0
 	for _, c := range way.Candidates {
 		mark := "   "
-		if way.Router != nil && way.Router.Name == c.Router {
+		if way.Router != nil && (way.Router.Name == c.Router || slices.Contains(way.Router.Above, c.Router)) {
 			mark = "-> "
 		} else if printed++; printed > maxCandidates {
 			continue
+		}
+		if c.Below != "" {
+			mark += "below " + c.Below + ": "
 		}
 		if c.Rule == "" {
 			line("  %s%s", mark, c.Router)
