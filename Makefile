@@ -55,6 +55,7 @@ ifeq ($(CC_FOUND),)
 else
 	$(GO) test -race ./internal/... ./cmd/...
 	$(GO) test ./bench/... ./test/...
+	$(GO) test -run Agree ./internal/core/route # 100 000 cases of index against scan, of which the race detector's run has a part
 endif
 	$(MAKE) fuzz
 

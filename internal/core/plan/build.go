@@ -55,6 +55,8 @@ type Plan struct {
 	// may be entry points of our own.
 	unused        map[*Node]bool
 	empty, inward []*Service
+	// redirecting are the routers that come to a redirectRegex first.
+	redirecting []*Router
 }
 
 // HTTP holds the HTTP elements of a plan.

@@ -24,6 +24,9 @@ const (
 	CodeRedirectLoop     = "REDIRECT-LOOP"
 	CodeNoTLSSection     = "ROUTER-WITHOUT-TLS"
 	CodeTLSOnPlainPort   = "TLS-ON-PLAIN-PORT"
+	CodeNeverRuns        = "MIDDLEWARE-NEVER-RUNS"
+	CodeNoEffectHere     = "MIDDLEWARE-WITHOUT-EFFECT"
+	CodeSeesProxy        = "ALLOW-LIST-SEES-PROXY"
 )
 
 // remark finds out what follows from the elements around an element. It looks at the finished plan as a whole.
@@ -32,6 +35,7 @@ func (b *builder) remark() {
 	b.noteServices()
 	b.noteConnections()
 	b.noteSelfLoops()
+	b.noteRedirectLoops()
 	b.noteUDP()
 }
 
@@ -126,6 +130,7 @@ func (b *builder) lintRouter(r *Router) {
 			}
 		}
 	}
+	b.lintMiddlewares(r)
 	if r.TLS != nil {
 		return
 	}

@@ -113,7 +113,13 @@ func (g *garden) service() *dynamic.Service {
 }
 
 func (g *garden) middleware() *dynamic.Middleware {
-	switch g.rnd.IntN(6) {
+	switch g.rnd.IntN(9) {
+	case 6:
+		return &dynamic.Middleware{RedirectRegex: &dynamic.RedirectRegex{Regex: g.pick("^http://a.test/(.*) ^(.*)$ ("), Replacement: "http://" + g.pick("a b") + ".test/x/$1"}}
+	case 7:
+		return &dynamic.Middleware{StripPrefix: &dynamic.StripPrefix{Prefixes: []string{g.pick("/a /c")}}}
+	case 8:
+		return &dynamic.Middleware{RedirectScheme: &dynamic.RedirectScheme{Scheme: g.pick("http https")}}
 	case 0:
 		return &dynamic.Middleware{Chain: &dynamic.Chain{Middlewares: g.some(3, middlewareNames)}}
 	case 1:

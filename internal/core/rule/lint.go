@@ -18,6 +18,8 @@ const (
 	CodePathQuery      = "PATH-QUERY"
 	CodePathEscape     = "PATH-ESCAPE"
 	CodePrefixBoundary = "PREFIX-BOUNDARY"
+	CodePathStar       = "PATH-STAR"
+	CodePathExact      = "PATH-EXACT"
 	CodeQueryForm      = "QUERY-FORM"
 	CodeHeaderHost     = "HEADER-HOST"
 	CodeNetBits        = "CLIENTIP-BITS"
@@ -121,6 +123,11 @@ func (l *linter) path(m *Matcher, v Value) {
 		l.warn(v.Offset, CodeNeverToken, text+" matches only that exact path and never a token", "did you mean PathPrefix?")
 	case strings.ContainsAny(v.Text, "?#"):
 		l.warn(v.Offset, CodePathQuery, text+" never matches: a path holds neither query nor fragment", "use Query for parameters")
+	case strings.HasSuffix(v.Text, "/*"):
+		l.warn(v.Offset, CodePathStar, text+" takes only paths with a star in them: a star is a character like any other",
+			"did you mean "+call("PathPrefix", strings.TrimSuffix(clip(v.Text), "*"))+"?")
+	case m.Kind == Path && len(v.Text) > 1 && strings.HasSuffix(v.Text, "/"):
+		l.info(v.Offset, CodePathExact, text+" matches only that exact path, and nothing below it", "for all below it write "+call("PathPrefix", clip(v.Text)))
 	case routingForm(v.Text) != v.Text:
 		l.warn(v.Offset, CodePathEscape, text+" never matches: it is compared with the decoded path", "did you mean "+call(m.Name, routingForm(v.Text))+"?")
 	case m.Kind == PathPrefix && !strings.HasSuffix(v.Text, "/"):

@@ -211,6 +211,9 @@ func (f *failure) findings(n *plan.Node) (out diag.List) {
 // findings are all that validation and building have to say about the plan in force.
 func (e *Engine) findings() diag.List {
 	out := append(slices.Clone(e.unusable), checkWants(e.plan)...)
+	if e.set != nil {
+		out = append(out, coveredPassthroughs(e.plan, e.set)...)
+	}
 	for _, list := range e.checked {
 		out = append(out, list...)
 	}

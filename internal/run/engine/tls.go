@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
@@ -64,4 +66,37 @@ func (b *build) tlsOptions(effective *dynamic.TLSOptions, node *plan.TLSOptions)
 		return nil
 	}
 	return &entrypoint.TLSOptions{Fingerprint: s.Fingerprint, Config: s.Config}
+}
+
+// coveredPassthroughs reports certificates of ours that are valid for a host that is passed through on an entry point where
+// HTTPS is served too: clients with such a certificate may send requests for that host over a connection that we serve (RFC
+// 9113 section 9.1.1), and get 421.
+func coveredPassthroughs(p *plan.Plan, set *certs.Set) (out diag.List) {
+	if len(set.Given()) == 0 && len(set.Issued()) == 0 {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.EntryPoints)) {
+		ep := p.EntryPoints[name]
+		if len(ep.Secure) == 0 {
+			continue
+		}
+		for _, r := range ep.TLS {
+			if !r.Passthrough() || r.Status == plan.Disabled {
+				continue
+			}
+			for _, host := range r.Rule.Hosts() {
+				if host.Name == "*" {
+					continue
+				}
+				pairs := set.Lookup(host.Name)
+				if len(pairs) == 0 {
+					continue
+				}
+				out.Add(diag.Finding{Place: r.Place("rule"), Severity: diag.Info, Key: r.Key() + ".rule", Code: "CERTIFICATE-COVERS-PASSTHROUGH",
+					Message: "a certificate that Sluice shows itself on entry point " + name + " (for " + strings.Join(pairs[0].Names, ", ") + ") is valid for " + host.Name + " too",
+					Hint:    "browsers may ask on the wrong connection first, and get 421; a certificate for single hosts avoids that"})
+			}
+		}
+	}
+	return out
 }

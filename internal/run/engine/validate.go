@@ -39,8 +39,8 @@ func Validate(p *plan.Plan) diag.List {
 	var out diag.List
 	all := checkable{p.HTTP.Middlewares, p.HTTP.Transports, p.HTTP.Services, p.TCP.Middlewares, p.TCP.Transports, p.TCP.Services, p.TLS.Options}
 	all.check(func(_ *plan.Node, list diag.List) { out = append(out, list...) })
-	_, findings := certificates(p, nil)
-	out = append(out, findings...)
+	set, findings := certificates(p, nil)
+	out = append(append(out, findings...), coveredPassthroughs(p, set)...)
 	return append(out, checkWants(p)...)
 }
 
