@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -74,8 +75,10 @@ func TestDockerSocketProxy(t *testing.T) {
 	var mu sync.Mutex
 	var refused []string
 	proxy := &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },
-		Transport:     &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", e.socket) }},
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", e.socket)
+		}},
 		FlushInterval: -1,
 	}
 	dir := directory(t)

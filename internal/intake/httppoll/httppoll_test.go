@@ -134,7 +134,7 @@ func TestFailures(t *testing.T) {
 			}
 		},
 			func(o *static.HTTP) { o.PollTimeout = dynamic.Milliseconds(20) }, "deadline exceeded"},
-		{"redirection elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL, 302) }, nil, "status 302, want 200"},
+		{"redirection elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL, http.StatusFound) }, nil, "status 302, want 200"},
 		{"cut", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, "x")

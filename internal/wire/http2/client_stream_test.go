@@ -208,7 +208,8 @@ func TestUpstreamStreamLimit(t *testing.T) {
 	if a, b := <-one, <-two; a != "200" || b != "200" {
 		t.Errorf("%q, %q", a, b)
 	}
-	if !c.Reserve() || !c.Reserve() || c.Reserve() {
+	first, second, third := c.Reserve(), c.Reserve(), c.Reserve()
+	if !first || !second || third {
 		t.Error("streams that ended still count, or reservations do not")
 	}
 	c.release(0)

@@ -87,7 +87,6 @@ type stream struct {
 	text string
 	buf  [7]byte
 	err  error
-	slow func()
 }
 
 func (s *stream) Next() ([]byte, error) {

@@ -3,11 +3,16 @@
 package waf
 
 import (
+	"errors"
+
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/traffic/middleware"
 	"sluice/internal/wire/httpmsg"
 )
+
+// errAbsent is why this build has no firewall.
+var errAbsent = errors.New("this build of Sluice has no firewall: it was made with the tag nowaf")
 
 func check(c *dynamic.Middleware) diag.List {
 	_, l := read(c.WAF)

@@ -8,7 +8,6 @@
 package waf
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -156,6 +155,3 @@ func limit(key, text string, usual int64, l *diag.List) int64 {
 	}
 	return n
 }
-
-// errAbsent is why this build has no firewall.
-var errAbsent = errors.New("this build of Sluice has no firewall: it was made with the tag nowaf")
