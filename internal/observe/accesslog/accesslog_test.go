@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -317,20 +318,20 @@ func TestGathers(t *testing.T) {
 		}
 		l.Record(exampleRequest())
 		synctest.Wait()
-		if out.writes != 1 {
+		if out.writes.Load() != 1 {
 			t.Errorf("the first line waits")
 		}
 		for range 10 {
 			l.Record(exampleRequest())
 		}
 		synctest.Wait()
-		if out.writes != 1 {
-			t.Errorf("%d writes right behind the first", out.writes)
+		if out.writes.Load() != 1 {
+			t.Errorf("%d writes right behind the first", out.writes.Load())
 		}
 		time.Sleep(gather)
 		synctest.Wait()
-		if out.writes != 2 || out.lines != 11 {
-			t.Errorf("%d writes, %d lines", out.writes, out.lines)
+		if out.writes.Load() != 2 || out.lines.Load() != 11 {
+			t.Errorf("%d writes, %d lines", out.writes.Load(), out.lines.Load())
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -338,11 +339,11 @@ func TestGathers(t *testing.T) {
 	})
 }
 
-type counting struct{ writes, lines int }
+type counting struct{ writes, lines atomic.Int64 }
 
 func (c *counting) Write(p []byte) (int, error) {
-	c.writes++
-	c.lines += bytes.Count(p, []byte("\n"))
+	c.writes.Add(1)
+	c.lines.Add(int64(bytes.Count(p, []byte("\n"))))
 	return len(p), nil
 }
 
