@@ -66,7 +66,9 @@ func (m *machine) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.addr = ln.Addr().String()
+	if m.addr == "" { // written once, so that it may be read while the machine starts again
+		m.addr = ln.Addr().String()
+	}
 	s := &http.Server{Handler: m}
 	m.mu.Lock()
 	m.server = s
