@@ -50,6 +50,20 @@ type fakeCA struct {
 	serial   int64
 }
 
+// attempts are the times of all attempts so far.
+func (f *fakeCA) attempts() []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.tries)
+}
+
+// ordered is the time of order i.
+func (f *fakeCA) ordered(i int) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.times[i]
+}
+
 func newFakeCA(t testing.TB, life time.Duration) *fakeCA {
 	t.Helper()
 	f := &fakeCA{life: life, open: map[string]string{}}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -39,16 +40,16 @@ func TestBackoff(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(22 * time.Hour)
-		for i := range len(ca.tries) - 1 {
-			if gap, least := ca.tries[i+1].Sub(ca.tries[i]), schedule.Retry(i+1, 0, 0); gap < least || gap > least*13/10+time.Minute {
+		for i := range len(ca.attempts()) - 1 {
+			if gap, least := ca.attempts()[i+1].Sub(ca.attempts()[i]), schedule.Retry(i+1, 0, 0); gap < least || gap > least*13/10+time.Minute {
 				t.Errorf("pause %d is %s, want about %s", i+1, gap, least)
 			}
 		}
-		if n := len(ca.tries); n < 7 || n > 9 {
+		if n := len(ca.attempts()); n < 7 || n > 9 {
 			t.Errorf("%d attempts in a day", n)
 		}
 		got := w.status("a.example.com")
-		if got.State != StateFailed || got.Problem == nil || got.Problem.Kind != "dns" || got.Failures != len(ca.tries) || !got.Next.After(time.Now()) {
+		if got.State != StateFailed || got.Problem == nil || got.Problem.Kind != "dns" || got.Failures != len(ca.attempts()) || !got.Next.After(time.Now()) {
 			t.Errorf("status %+v %+v", got, got.Problem)
 		}
 		ca.failing(nil)
@@ -74,7 +75,7 @@ func TestOutage(t *testing.T) {
 		}
 		w := begin(t, setup{ca: ca, path: filepath.Join(t.TempDir(), "acme.json"), wants: wants, quick: true})
 		time.Sleep(10 * time.Minute)
-		if n := len(ca.tries); n < 15 || n > 30 {
+		if n := len(ca.attempts()); n < 15 || n > 30 {
 			t.Errorf("%d attempts while the CA was down", n)
 		}
 		orders, _ := ca.counts()
@@ -162,7 +163,7 @@ func TestFailedRenewal(t *testing.T) {
 		if s := w.status("a.example.com"); s.State != StateRenewalFailed || s.Pair == nil {
 			t.Errorf("status %+v", s)
 		}
-		if n := len(ca.tries); n < 8 {
+		if n := len(ca.attempts()); n < 8 {
 			t.Errorf("%d attempts in a day before the end", n)
 		}
 		time.Sleep(20 * time.Hour)
@@ -179,11 +180,11 @@ func TestWindow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "acme.json")
 	fake(t, func(t *testing.T) {
 		ca := newFakeCA(t, 90*day)
-		revoked := false
-		asked := 0
+		var revoked atomic.Bool
+		var asked atomic.Int64
 		ca.window = func(leaf *x509.Certificate) (authority.Window, error) {
-			asked++
-			if revoked && leaf.SerialNumber.Int64() == 1001 {
+			asked.Add(1)
+			if revoked.Load() && leaf.SerialNumber.Int64() == 1001 {
 				return authority.Window{Begin: leaf.NotBefore, End: leaf.NotBefore.Add(time.Hour), After: 6 * time.Hour}, nil
 			}
 			return authority.Window{Begin: leaf.NotBefore.Add(10 * day), End: leaf.NotBefore.Add(11 * day), After: 6 * time.Hour}, nil
@@ -191,15 +192,15 @@ func TestWindow(t *testing.T) {
 		w := begin(t, setup{ca: ca, path: path, wants: []Want{want("a.example.com")}})
 		time.Sleep(5 * day)
 		w.orders(1)
-		if asked < 15 || asked > 25 {
-			t.Errorf("asked %d times in five days", asked)
+		if n := asked.Load(); n < 15 || n > 25 {
+			t.Errorf("asked %d times in five days", n)
 		}
-		revoked = true // the window moves into the past
+		revoked.Store(true) // the window moves into the past
 		time.Sleep(8 * time.Hour)
 		w.orders(2)
 		time.Sleep(12 * day)
 		w.orders(3)
-		if d := ca.times[2].Sub(ca.times[1]); d < 10*day || d > 11*day+2*time.Hour {
+		if d := ca.ordered(2).Sub(ca.ordered(1)); d < 10*day || d > 11*day+2*time.Hour {
 			t.Errorf("renewed after %s", d)
 		}
 	})
@@ -415,8 +416,8 @@ func TestRateLimited(t *testing.T) {
 		})
 		w := begin(t, setup{ca: ca, path: path, wants: []Want{want("a.example.com")}})
 		time.Sleep(29 * time.Hour)
-		if len(ca.tries) != 1 {
-			t.Errorf("%d attempts before the time that the CA named", len(ca.tries))
+		if len(ca.attempts()) != 1 {
+			t.Errorf("%d attempts before the time that the CA named", len(ca.attempts()))
 		}
 		ca.failing(nil)
 		time.Sleep(3 * time.Hour)
