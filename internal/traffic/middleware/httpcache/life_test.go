@@ -38,6 +38,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait() // what the question in the background wrote may be read from here on
 		if o.calls != 2 {
 			t.Errorf("%d calls", o.calls)
 		}
