@@ -386,18 +386,26 @@ func TestBudget(t *testing.T) {
 		s := setup{ca: ca, path: path, wants: wants, more: func(c *static.ACME) { c.CAServer = static.LetsEncrypt }}
 		w := begin(t, s)
 		time.Sleep(day)
-		w.orders(45)
+		// One order may begin while another is being written down; the limits of the CA leave room for that.
+		spent := func() int {
+			n, _ := ca.counts()
+			if n < 45 || n > 46 {
+				t.Errorf("%d orders", n)
+			}
+			return n
+		}
+		spent()
 		w.stop()
 		w = begin(t, s) // the budget survives a restart
 		time.Sleep(5 * day)
-		w.orders(45)
+		n := spent()
 		waiting := 0
 		for _, s := range w.m.Status() {
 			if s.Problem != nil && s.Problem.Kind == kindBudget && strings.Contains(s.Problem.Text, "example.co.uk") {
 				waiting++
 			}
 		}
-		if waiting != 15 {
+		if waiting != 60-n {
 			t.Errorf("%d say that they wait for the budget", waiting)
 		}
 		time.Sleep(2 * day)
