@@ -148,6 +148,19 @@ func loopsOf[T any, E comparable](d *draft[T, E], refs func(*T) []string) loops 
 	})
 }
 
+// onlyKind returns the kind of a TCP or UDP service, and reports it where there is not exactly one.
+func (n *Node) onlyKind(kinds []string) string {
+	switch {
+	case len(kinds) == 1:
+		return kinds[0]
+	case len(kinds) > 1:
+		n.report(diag.Error, CodeSeveralKinds, "cannot create service: multi-types service not supported", "use loadBalancer or weighted, not both")
+	case n.Status != Disabled:
+		n.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", n.Name), "give it a loadBalancer with servers")
+	}
+	return ""
+}
+
 // tcpService returns the node at a place, built on first use.
 func (b *builder) tcpService(at int) *TCPService {
 	if s := b.tcpServices.nodes[at]; s != nil {
@@ -155,14 +168,7 @@ func (b *builder) tcpService(at int) *TCPService {
 	}
 	e := b.tcpServices.entries[at]
 	s := &TCPService{Node: e.start(), Config: e.config}
-	switch kinds := e.config.Kinds(); {
-	case len(kinds) == 1:
-		s.Type = kinds[0]
-	case len(kinds) > 1:
-		s.report(diag.Error, CodeSeveralKinds, "cannot create service: multi-types service not supported", "use loadBalancer or weighted, not both")
-	case s.Status != Disabled:
-		s.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", e.Name), "give it a loadBalancer with servers")
-	}
+	s.Type = s.onlyKind(e.config.Kinds())
 	switch s.Type {
 	case "loadBalancer":
 		b.tcpLoadBalancer(s, e.config.LoadBalancer)

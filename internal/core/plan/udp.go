@@ -152,14 +152,7 @@ func (b *builder) udpService(at int) *UDPService {
 	}
 	e := b.udpServices.entries[at]
 	s := &UDPService{Node: e.start(), Config: e.config}
-	switch kinds := e.config.Kinds(); {
-	case len(kinds) == 1:
-		s.Type = kinds[0]
-	case len(kinds) > 1:
-		s.report(diag.Error, CodeSeveralKinds, "cannot create service: multi-types service not supported", "use loadBalancer or weighted, not both")
-	case s.Status != Disabled:
-		s.report(diag.Error, CodeNoKind, fmt.Sprintf("the service %q does not have any type defined", e.Name), "give it a loadBalancer with servers")
-	}
+	s.Type = s.onlyKind(e.config.Kinds())
 	switch s.Type {
 	case "loadBalancer":
 		b.udpLoadBalancer(s, e.config.LoadBalancer)

@@ -1,3 +1,5 @@
+// This file is long because each case is a story of events told to one fake engine; they are read beside its vocabulary.
+
 package docker
 
 import (

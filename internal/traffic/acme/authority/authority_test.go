@@ -1,3 +1,5 @@
+// This file is long because its cases are the answers of one test server, with what each of them must become.
+
 package authority
 
 import (

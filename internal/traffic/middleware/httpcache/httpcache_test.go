@@ -1,3 +1,5 @@
+// This file is long because the rules of RFC 9111 stand in it as tables over one harness, which is its first part.
+
 package httpcache
 
 import (

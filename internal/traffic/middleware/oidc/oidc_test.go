@@ -1,3 +1,5 @@
+// This file is long because it follows one login from its beginning to its end, case by case, over one provider and one browser.
+
 package oidc
 
 import (
