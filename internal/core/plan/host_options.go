@@ -117,6 +117,9 @@ func (ep *EntryPoint) place(was *EntryPoint, gone, fresh []*claim) {
 	}
 	var names []string
 	for _, c := range gone {
+		if c.host == hostless && ep.claimed("*") != nil {
+			continue // the two share a place in the table, and it belongs to the one that is named
+		}
 		names = append(names, tableName(c.host))
 	}
 	var set []route.HTTPSHost

@@ -41,7 +41,7 @@ const (
 	serviceNames    = "s1 s2 s3 s4 s5 s1@docker s2@file nobody noop@internal"
 	middlewareNames = "m1 m2 m3 m4 m1@docker m2@file nobody"
 	optionNames     = "default strict lax strict@docker nobody"
-	hosts           = "a.test b.test *.test x.a.test *.a.test"
+	hosts           = "a.test b.test *.test x.a.test *.a.test *"
 )
 
 func (g *garden) rule() string {
@@ -133,7 +133,7 @@ func (g *garden) middleware() *dynamic.Middleware {
 }
 
 func (g *garden) tcpRouter() *dynamic.TCPRouter {
-	r := &dynamic.TCPRouter{Rule: "HostSNI(`" + g.pick("* "+hosts) + "`)", Service: g.pick("s1 s2 nobody"), EntryPoints: g.some(2, "web websecure alt")}
+	r := &dynamic.TCPRouter{Rule: "HostSNI(`" + g.pick(hosts) + "`)", Service: g.pick("s1 s2 nobody"), EntryPoints: g.some(2, "web websecure alt")}
 	if g.rnd.IntN(3) > 0 {
 		r.TLS = &dynamic.TCPRouterTLS{Passthrough: g.rnd.IntN(2) == 0, Options: g.pick(optionNames)}
 	}
