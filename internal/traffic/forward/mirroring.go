@@ -148,6 +148,14 @@ func (c *copied) release() {
 	c.data = nil
 }
 
+// Unread returns the body of the main request while nothing of it was read, see upstream.Untouched.
+func (c *copied) Unread() httpmsg.Body {
+	if c.read {
+		return nil
+	}
+	return c.src
+}
+
 // Ready implements httpmsg.Body.
 func (c *copied) Ready() bool { return c.src.Ready() }
 

@@ -25,11 +25,7 @@ func (c *Child) up() bool { return c.Health == nil || c.Health.Up() }
 // it may be repeated. before is the body that it had at first: a middleware of the failed service that put another one in
 // its place has read it.
 func elsewhere(x *httpmsg.Exchange, f *fault.Fault, before httpmsg.Body) bool {
-	body := x.Req.Body
-	if c, ok := body.(*copied); ok && !c.read {
-		body = c.src // a mirroring service stood between, and nothing came
-	}
-	if x.Upgrade != nil || x.Cancelled() != nil || body != before {
+	if x.Upgrade != nil || x.Cancelled() != nil || !upstream.Untouched(x, before) {
 		return false
 	}
 	return f.Kind == fault.NoServer || upstream.Repeatable(x, f)

@@ -39,7 +39,7 @@ func (b *bodyLimit) Serve(x *httpmsg.Exchange) error {
 		return errBodyTooLarge
 	case x.Req.ContentLength < 0:
 		l := limitedBodies.Get().(*limitedBody)
-		l.body, l.left = x.Req.Body, b.max
+		l.body, l.left, l.read = x.Req.Body, b.max, false
 		l.over.Store(false)
 		x.Req.Body = l
 		x.OnRelease(l)
@@ -57,6 +57,7 @@ func (b *bodyLimit) Serve(x *httpmsg.Exchange) error {
 type limitedBody struct {
 	body httpmsg.Body
 	left int64
+	read bool        // Next was called
 	over atomic.Bool // read by the serving goroutine while a pump may hold the body
 }
 
@@ -67,12 +68,21 @@ func (l *limitedBody) Next() ([]byte, error) {
 	if l.over.Load() {
 		return nil, errBodyTooLarge
 	}
+	l.read = true
 	p, err := l.body.Next()
 	if l.left -= int64(len(p)); l.left < 0 {
 		l.over.Store(true)
 		return nil, errBodyTooLarge
 	}
 	return p, err
+}
+
+// Unread returns the body below while nothing of it was read, see upstream.Untouched.
+func (l *limitedBody) Unread() httpmsg.Body {
+	if l.read {
+		return nil
+	}
+	return l.body
 }
 
 // Ready reports whether Next would return without waiting.

@@ -156,7 +156,7 @@ func (r *retrier) run(x *httpmsg.Exchange, body *spool.Body, byStatus bool) erro
 		defer x.HoldInterim()() // 1xx ahead of an answer that may be thrown away
 	}
 	r.budget.asked()
-	mark := x.Mark()
+	mark, before := x.Mark(), x.Req.Body
 	var began time.Time
 	if r.timeout < longest || r.initial > 0 {
 		began = time.Now()
@@ -164,7 +164,7 @@ func (r *retrier) run(x *httpmsg.Exchange, body *spool.Body, byStatus bool) erro
 	wait := r.initial
 	for try := 1; ; try++ {
 		err := r.next.Serve(x)
-		if try >= r.attempts || !r.again(x, err, byStatus) {
+		if try >= r.attempts || !r.again(x, err, byStatus, body != nil || upstream.Untouched(x, before)) {
 			return err
 		}
 		if began.IsZero() {
@@ -187,9 +187,10 @@ func (r *retrier) run(x *httpmsg.Exchange, body *spool.Body, byStatus bool) erro
 	}
 }
 
-// again reports whether the outcome of a try calls for another one.
-func (r *retrier) again(x *httpmsg.Exchange, err error, byStatus bool) bool {
-	if x.Upgrade != nil || x.Cancelled() != nil {
+// again reports whether the outcome of a try calls for another one. whole tells that the body can be sent again: a server
+// that was not reached has not got anything, but a middleware on the way there may have read all of it.
+func (r *retrier) again(x *httpmsg.Exchange, err error, byStatus, whole bool) bool {
+	if !whole || x.Upgrade != nil || x.Cancelled() != nil {
 		return false
 	}
 	status := x.Res.Status

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/core/fault"
 	"sluice/internal/testkit"
 	"sluice/internal/traffic/middleware"
+	"sluice/internal/traffic/middleware/buffering"
 	"sluice/internal/traffic/middleware/trial"
 	"sluice/internal/wire/httpmsg"
 )
@@ -369,6 +370,64 @@ func TestRealServers(t *testing.T) {
 	res.Body.Close()
 	if facts := nobody.Last(t); res.StatusCode != 502 || facts.Retries != 2 {
 		t.Errorf("got %d after %d retries", res.StatusCode, facts.Retries)
+	}
+}
+
+// TestBodyReadOnTheWay holds that a request whose body a middleware has read on the way to a server which refuses is not sent
+// on without it, and that one whose body nobody read is still sent again.
+func TestBodyReadOnTheWay(t *testing.T) {
+	build := func(k middleware.Kind, c *dynamic.Middleware, next httpmsg.Handler) httpmsg.Handler {
+		t.Helper()
+		h, err := k.Build(c, middleware.Env{}, next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	limit, _ := middleware.Light().Lookup("bodyLimit")
+	limited := func(next httpmsg.Handler) httpmsg.Handler {
+		return build(limit, &dynamic.Middleware{BodyLimit: &dynamic.BodyLimit{MaxBytes: 1 << 20}}, next)
+	}
+	buffered := func(next httpmsg.Handler) httpmsg.Handler {
+		c := &dynamic.Buffering{}
+		c.SetDefaults()
+		return build(buffering.Kind(), &dynamic.Middleware{Buffering: c}, next)
+	}
+	status := func(c *dynamic.Retry) { c.Status, c.RetryNonIdempotentMethod = []string{"503"}, true }
+	for _, c := range []struct {
+		name   string
+		config func(*dynamic.Retry)
+		inner  func(httpmsg.Handler) httpmsg.Handler
+		again  bool
+	}{
+		{"nobody reads it", nil, func(h httpmsg.Handler) httpmsg.Handler { return h }, true},
+		{"bodyLimit", nil, limited, true},
+		{"buffering", nil, buffered, false},
+		{"buffering behind bodyLimit", nil, func(h httpmsg.Handler) httpmsg.Handler { return limited(buffered(h)) }, false},
+		{"buffering, kept for a status", status, buffered, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, length := range []int64{4, -1} {
+				tries := 0
+				s := &script{outcomes: []any{200}}
+				h := handler(t, c.config, c.inner(httpmsg.HandlerFunc(func(x *httpmsg.Exchange) error {
+					if tries++; tries == 1 {
+						return refused(fault.Always) // without a look at the body
+					}
+					return s.Serve(x)
+				})))
+				x := request("POST", "text")
+				x.Req.ContentLength = length
+				err := h.Serve(x)
+				if again := err == nil; again != c.again {
+					t.Errorf("length %d: sent again: %v, %v", length, again, err)
+				}
+				if c.again && (len(s.bodies) != 1 || s.bodies[0] != "text") || !c.again && tries != 1 {
+					t.Errorf("length %d: %d tries, %q arrived", length, tries, s.bodies)
+				}
+				x.Finish()
+			}
+		})
 	}
 }
 
