@@ -20,7 +20,7 @@ build: ## one static, stripped binary: ./sluice
 
 .PHONY: image
 image: ## a container image around the binary: sluice:latest; IMAGE= names it otherwise
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o dist/sluice ./cmd/sluice
+	@$(MAKE) --no-print-directory build BINARY=dist/sluice
 	GO='$(GO)' tools/image.sh dist/sluice dist/image
 	docker build -q -t $(IMAGE) .
 

@@ -3,6 +3,7 @@
 # this machine and zone data of the Go installation.
 #   tools/image.sh BINARY DIRECTORY
 set -eu
+umask 022
 binary=$1 root=$2
 certificates=
 for f in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
@@ -18,4 +19,6 @@ ln -s /sluice "$root/usr/local/bin/traefik"
 cp "$certificates" "$root/etc/ssl/certs/ca-certificates.crt"
 cp "$("${GO:-go}" env GOROOT)/lib/time/zoneinfo.zip" "$root/usr/share/zoneinfo.zip"
 chmod 644 "$root/etc/ssl/certs/ca-certificates.crt" "$root/usr/share/zoneinfo.zip"
-chmod 1777 "$root/tmp"
+# A new volume takes over the mode of the directory that it is mounted on: any user may keep certificates in /data.
+mkdir "$root/data"
+chmod 1777 "$root/tmp" "$root/data"

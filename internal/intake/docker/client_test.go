@@ -149,7 +149,10 @@ func (w *wire) serveEvents(out http.ResponseWriter, r *http.Request, refuse func
 }
 
 // on lets the engine listen on a unix socket and opens a conversation.
-func (w *wire) on() (*conversation, error) {
+func (w *wire) on() (*conversation, error) { return w.within(0) }
+
+// within is on with a limit for how long the engine may think.
+func (w *wire) within(timeout time.Duration) (*conversation, error) {
 	w.t.Helper()
 	dir, err := os.MkdirTemp("", "engine")
 	if err != nil {
@@ -164,7 +167,7 @@ func (w *wire) on() (*conversation, error) {
 	server := &http.Server{Handler: w}
 	go func() { _ = server.Serve(l) }()
 	w.t.Cleanup(func() { server.Close() })
-	return w.converse(&settings{endpoint: "unix://" + path}, environment{})
+	return w.converse(&settings{endpoint: "unix://" + path, timeout: timeout}, environment{})
 }
 
 func (w *wire) converse(s *settings, env environment) (*conversation, error) {
@@ -407,6 +410,18 @@ func TestHanging(t *testing.T) {
 	if _, err := k.list(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
+	t.Run("events that never begin", func(t *testing.T) {
+		w := newWire(t)
+		w.hang["/events"] = true
+		k, err := w.within(50 * time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var slow net.Error
+		if err := k.events(t.Context(), false, func() { t.Error("they began") }, func(event) {}); !errors.As(err, &slow) || !slow.Timeout() {
+			t.Errorf("error %v", err)
+		}
+	})
 	w2 := newWire(t)
 	w2.hang["/_ping"] = true
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -14,13 +14,13 @@ type constraint func(labels map[string]string) bool
 const maxConstraint = 16 << 10
 
 // parseConstraint reads an expression of Label and LabelRegex with &&, ||, ! and parentheses. An empty one is met by
-// every container. warnings tell of parts that can never be met.
-func parseConstraint(text string) (c constraint, warnings []string, err error) {
+// every container.
+func parseConstraint(text string) (c constraint, err error) {
 	if strings.TrimSpace(text) == "" {
-		return func(map[string]string) bool { return true }, nil, nil
+		return func(map[string]string) bool { return true }, nil
 	}
 	if len(text) > maxConstraint {
-		return nil, nil, fmt.Errorf("the expression has %d bytes, at most %d are read", len(text), maxConstraint)
+		return nil, fmt.Errorf("the expression has %d bytes, at most %d are read", len(text), maxConstraint)
 	}
 	p := &constraintParser{text: text}
 	c, err = p.or(0)
@@ -30,18 +30,17 @@ func parseConstraint(text string) (c constraint, warnings []string, err error) {
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return c, p.warnings, nil
+	return c, nil
 }
 
 // maxNesting bounds parentheses and negations.
 const maxNesting = 100
 
 type constraintParser struct {
-	text     string
-	at       int
-	warnings []string
+	text string
+	at   int
 }
 
 func (p *constraintParser) errorf(format string, args ...any) error {
@@ -138,6 +137,8 @@ func (p *constraintParser) call() (constraint, error) {
 	if !p.take(",") {
 		return nil, p.errorf("%s needs two arguments", name)
 	}
+	p.space()
+	second := p.at
 	value, err := p.word()
 	if err != nil {
 		return nil, err
@@ -150,8 +151,9 @@ func (p *constraintParser) call() (constraint, error) {
 	}
 	re, err := regexp.Compile(value)
 	if err != nil {
-		p.warnings = append(p.warnings, fmt.Sprintf("the expression of LabelRegex is never met: %v", err))
-		return func(map[string]string) bool { return false }, nil
+		// Taken as one that nothing matches, it would let everybody in behind a negation.
+		p.at = second
+		return nil, p.errorf("the expression of LabelRegex cannot be read: %v", err)
 	}
 	return func(l map[string]string) bool { return re.MatchString(l[key]) }, nil
 }

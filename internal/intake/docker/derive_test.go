@@ -364,14 +364,15 @@ func TestConstraints(t *testing.T) {
 		"": "true", " ": "true", "Label(`a`,`1`)": "true", `Label("a", "1")`: "true", "Label(`a`,`2`)": "false", "!Label(`a`,`2`)": "true",
 		"Label(`none`, ``)": "true", "LabelRegex(`none`, `.*`)": "true", "LabelRegex(`b`,`y`)": "true", "LabelRegex(`b`,`^y`)": "false",
 		"Label(`a`,`2`) || Label(`a`,`1`) && Label(`b`,`xyz`)": "true", "(Label(`a`,`2`) || Label(`a`,`1`)) && Label(`b`,`no`)": "false",
-		"!(Label(`a`,`1`) && !Label(`b`,`xyz`))": "true", "LabelRegex(`a`, `(`)": "false",
-		"label(`a`,`1`)": "at character 1: unknown function", "Label(`a`)": "at character 10: Label needs two", "Label('a','1')": "at character 7: an argument stands in",
+		"!(Label(`a`,`1`) && !Label(`b`,`xyz`))": "true", "LabelRegex(`a`, `(`)": "at character 17: the expression of LabelRegex cannot be read",
+		"Label(`a`,`1`) && !LabelRegex(`a`,`(`)": "at character 35: the expression of LabelRegex cannot be read",
+		"label(`a`,`1`)":                         "at character 1: unknown function", "Label(`a`)": "at character 10: Label needs two", "Label('a','1')": "at character 7: an argument stands in",
 		"Label(`a`,`1`) and Label(`b`,`1`)": "at character 16: unexpected", "Label(`a`,`1`": "at character 14: a parenthesis", "x": "at character 1: unknown function",
 		"Label(`a`,`1`) &&": "at character 18: Label or LabelRegex is missing", "(Label(`a`,`1`)": "at character 16: a parenthesis is not closed", "Label(`a": "at character 7: a quote",
 		strings.Repeat("(", 1000): "at character 102: nested deeper", strings.Repeat("!", 1000): "at character 102: nested deeper",
 	} {
 		t.Run(text, func(t *testing.T) {
-			c, _, err := parseConstraint(text)
+			c, err := parseConstraint(text)
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -387,12 +388,16 @@ func TestConstraints(t *testing.T) {
 
 // TestBadConstraint checks that a constraint that cannot be read lets nothing in, and says so once.
 func TestBadConstraint(t *testing.T) {
-	w := testWorld(func(o *static.Docker) { o.Constraints = "Label(`a`,`b`) || Foo(`c`,`d`)" })
-	if got := show(deriveAll(w, makeContainer(t, "c", at80, "80/tcp", "a=b"), makeContainer(t, "d", at80, "80/tcp"))); got != "" {
-		t.Errorf("served: %s", got)
-	}
-	if l := w.settings.findings; len(l) != 1 || l[0].Severity != diag.Error || l[0].Key != "providers.docker.constraints" {
-		t.Errorf("findings %v", l)
+	for _, text := range []string{"Label(`a`,`b`) || Foo(`c`,`d`)", "Label(`a`,`b`) || LabelRegex(`c`,`(`)", "!LabelRegex(`c`,`(`)"} {
+		t.Run(text, func(t *testing.T) {
+			w := testWorld(func(o *static.Docker) { o.Constraints = text })
+			if got := show(deriveAll(w, makeContainer(t, "c", at80, "80/tcp", "a.b=b"), makeContainer(t, "d", at80, "80/tcp"))); got != "" {
+				t.Errorf("served: %s", got)
+			}
+			if l := w.settings.findings; len(l) != 1 || l[0].Severity != diag.Error || l[0].Key != "providers.docker.constraints" {
+				t.Errorf("findings %v", l)
+			}
+		})
 	}
 }
 

@@ -516,6 +516,23 @@ func TestAddressReuse(t *testing.T) {
 	})
 }
 
+// TestSharedAddress checks that containers which use one network namespace, and are reported with its address, leave each
+// other alone, in whatever order they come.
+func TestSharedAddress(t *testing.T) {
+	owner := makeContainer(t, "owner", "net=10.0.0.1", "80/tcp")
+	joined := func(name string) *container {
+		return makeContainer(t, name, "age=1", "mode=container:owner", "net=10.0.0.1", "81/tcp")
+	}
+	e := newFake(owner, joined("b"))
+	play(t, nil, map[string]*fake{"": e}, func(s *scene) {
+		s.want("b=10.0.0.1:81 owner=10.0.0.1:80")
+		e.set(joined("c"), "start")
+		s.want("b=10.0.0.1:81 c=10.0.0.1:81 owner=10.0.0.1:80")
+		e.edit("owner", func(c *container) { c.started = "2" }, "start")
+		s.want("b=10.0.0.1:81 c=10.0.0.1:81 owner=10.0.0.1:80")
+	})
+}
+
 func TestPipelines(t *testing.T) {
 	t.Run("an event between the beginning and the list is not lost", func(t *testing.T) {
 		e := newFake(web(t, "a", "10.0.0.1"))

@@ -95,7 +95,7 @@ func FuzzConstraint(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		c, _, err := parseConstraint(text)
+		c, err := parseConstraint(text)
 		if (c == nil) == (err == nil) {
 			t.Fatalf("%v without %v", c != nil, err)
 		}

@@ -67,10 +67,14 @@ func (f *follower) known(m *member, c *container) {
 }
 
 // evict takes note that a container has the addresses of another one: that one must have ended without our hearing of it,
-// and must not receive what is now meant for its successor.
+// and must not receive what is now meant for its successor. Those that use the network of another one share its address
+// by right.
 func (f *follower) evict(m *member) {
+	if m.c.joins() != "" {
+		return
+	}
 	for _, other := range f.members {
-		if other == m || other.c == nil || other.c.status != stateRunning || !other.removed.IsZero() {
+		if other == m || other.c == nil || other.c.status != stateRunning || !other.removed.IsZero() || other.c.joins() != "" {
 			continue
 		}
 		for _, n := range other.c.networks {

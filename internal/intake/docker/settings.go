@@ -30,7 +30,7 @@ const (
 	CodeLink = "SEVERAL-SERVICES"
 	// CodeDuplicate: an older container defines the same name differently.
 	CodeDuplicate = "DUPLICATE-ELEMENT"
-	// CodeConstraint: the constraints cannot be read, or cannot be met.
+	// CodeConstraint: the constraints cannot be read.
 	CodeConstraint = "CONSTRAINT"
 	// CodeTemplate: the default rule cannot be made.
 	CodeTemplate = "TEMPLATE"
@@ -134,10 +134,7 @@ func (s *settings) normalize() {
 // compile reads constraints and default rule. Neither mistake stops the provider: a constraint that cannot be read is met
 // by no container, since it was written to keep some out; without a default rule only routers without a rule are lost.
 func (s *settings) compile(constraints, rule string) {
-	c, warnings, err := parseConstraint(constraints)
-	for _, w := range warnings {
-		s.remark(diag.Warning, "constraints", CodeConstraint, w, "")
-	}
+	c, err := parseConstraint(constraints)
 	if err != nil {
 		s.remark(diag.Error, "constraints", CodeConstraint, "the expression cannot be read, so no container is served: "+err.Error(),
 			"write Label(`key`, `value`) and LabelRegex(`key`, `expression`) with &&, ||, ! and parentheses")

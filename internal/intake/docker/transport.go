@@ -73,7 +73,9 @@ func newTransport(s *settings, env environment, tlsConfig func(*dynamic.ClientTL
 	}
 	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}
 	t.base = &http.Transport{MaxIdleConns: 16, MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-		TLSHandshakeTimeout: connectTimeout}
+		TLSHandshakeTimeout: connectTimeout,
+		// Other requests have a deadline as a whole. The stream of events has none, but its beginning must come.
+		ResponseHeaderTimeout: s.timeout}
 	to := func(network, address string) {
 		t.base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, address)
