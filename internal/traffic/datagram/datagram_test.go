@@ -223,6 +223,33 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestServerTalksOn ends a session whose server is taken away, also where only the server sends.
+func TestServerTalksOn(t *testing.T) {
+	a, b := newEcho(t, "a", "127.0.0.1:0"), newEcho(t, "b", "127.0.0.1:0")
+	for name, after := range map[string]struct {
+		servers []string
+		lives   bool
+	}{"another server": {[]string{b.address()}, false}, "one more server": {[]string{b.address(), a.address()}, true}, "no router": {nil, false}} {
+		r := start(t, nil)
+		r.servers(a.address())
+		c := r.client()
+		c.want("x", "a:x")
+		r.entry.mu.Lock()
+		at := r.entry.idle.next
+		r.entry.mu.Unlock()
+		if r.route(nil); after.servers != nil {
+			r.servers(after.servers...)
+		}
+		at.Received([]byte("news"))
+		if lives := r.entry.Open() == 1; lives != after.lives {
+			t.Errorf("%s: the session lives: %v", name, lives)
+		}
+		if list := r.ended(); !after.lives && (len(list) != 1 || list[0].Fault != nil || list[0].BytesOut != 3) {
+			t.Errorf("%s: got %+v", name, list)
+		}
+	}
+}
+
 // TestLimit ends the session that has been silent longest.
 func TestLimit(t *testing.T) {
 	s := newEcho(t, "a", "127.0.0.1:0")

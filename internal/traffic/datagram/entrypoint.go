@@ -109,15 +109,11 @@ func (e *EntryPoint) Run() {
 
 // datagram hands a client's datagram to its server. A server that is found to be out of reach is replaced at once.
 func (e *EntryPoint) datagram(p []byte, k key) {
-	route := e.o.Current.Load().Routes[e.o.Position]
+	route := e.route()
 	s := e.find(k)
-	if s != nil && s.checked != route {
-		if route.Service != nil && route.Service.holds(s.server) {
-			s.checked = route
-		} else {
-			e.end(s, nil, record.Done)
-			s = nil
-		}
+	if s != nil && !s.routed(route) {
+		e.end(s, nil, record.Done)
+		s = nil
 	}
 	for range maxTries {
 		if s == nil {
@@ -133,6 +129,9 @@ func (e *EntryPoint) datagram(p []byte, k key) {
 		s = nil
 	}
 }
+
+// route returns what is in force.
+func (e *EntryPoint) route() *Route { return e.o.Current.Load().Routes[e.o.Position] }
 
 // find returns the session of a client, and notes that it is in use.
 func (e *EntryPoint) find(k key) *session {
@@ -179,7 +178,8 @@ func (e *EntryPoint) begin(k key, route *Route) *session {
 			return nil
 		}
 		s := &session{e: e, key: k, source: e.socket.Source(k.local), server: t, start: time.Now(), router: route.Router,
-			service: route.Service.name, checked: route}
+			service: route.Service.name}
+		s.checked.Store(route)
 		if !e.insert(s) {
 			return nil
 		}
@@ -187,20 +187,31 @@ func (e *EntryPoint) begin(k key, route *Route) *session {
 		if !ok {
 			return s
 		}
-		err := s.connect(to)
-		if err != nil && flow.Exhausted(err) && e.evict(s) {
-			err = s.connect(to)
-		}
-		switch {
+		switch err := e.open(s, to); {
 		case err == nil:
 			return s
 		case flow.Exhausted(err):
-			e.end(s, fault.New(fault.OutOfBudget, "no socket for a UDP session", err), record.Connecting)
 			return nil
 		}
-		e.fail(s, err)
 	}
 	return nil
+}
+
+// open connects a session to its server, in place of another session where there are no sockets left. After an error the
+// session has ended; want of sockets is not held against the server.
+func (e *EntryPoint) open(s *session, to netip.AddrPort) error {
+	err := s.connect(to)
+	if err != nil && flow.Exhausted(err) && e.evict(s) {
+		err = s.connect(to)
+	}
+	switch {
+	case err == nil:
+	case flow.Exhausted(err):
+		e.end(s, fault.New(fault.OutOfBudget, "no socket for a UDP session", err), record.Connecting)
+	default:
+		e.fail(s, err)
+	}
+	return err
 }
 
 // insert adds a session, in place of another one if there are too many; false while we stop.

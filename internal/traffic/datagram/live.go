@@ -151,9 +151,11 @@ func (t *server) look() {
 	}
 	t.mu.Lock()
 	t.looking = false
-	t.until = time.Now().Add(fresh)
 	if err == nil {
 		t.found = netip.AddrPortFrom(list[0].Unmap(), t.port)
+	}
+	if t.found.IsValid() {
+		t.until = time.Now().Add(fresh) // otherwise who comes next waits for a look-up, and has to start it
 	}
 	waiting := t.waiting
 	t.waiting = nil

@@ -7,6 +7,7 @@
 package datagram
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -29,13 +30,15 @@ type Service struct {
 	name      string
 	live      *Live
 	endpoints []*balance.Endpoint
+	servers   map[*server]bool // all that are here or below, also those that no new session comes to
 }
 
 // NewService makes a service of servers, given as host:port. It serves those of the generation before until Publish.
 func NewService(name string, servers []string, live *Live) *Service {
-	s := &Service{name: name, live: live}
+	s := &Service{name: name, live: live, servers: map[*server]bool{}}
 	for _, address := range servers {
 		t := live.server(address)
+		s.servers[t] = true
 		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: address, Weight: 1, State: &t.state, Target: t})
 	}
 	return s
@@ -43,8 +46,9 @@ func NewService(name string, servers []string, live *Live) *Service {
 
 // NewWeighted makes a service of services.
 func NewWeighted(name string, children []Child, live *Live) *Service {
-	s := &Service{name: name, live: live}
+	s := &Service{name: name, live: live, servers: map[*server]bool{}}
 	for _, c := range children {
+		maps.Copy(s.servers, c.Service.servers)
 		s.endpoints = append(s.endpoints, &balance.Endpoint{Key: c.Name, Weight: c.Weight, State: &balance.State{}, Child: c.Service, Target: c.Service})
 	}
 	return s
@@ -55,9 +59,6 @@ func (s *Service) Publish() {
 	s.live.picker.Update(s.endpoints)
 	s.live.retain(s.endpoints)
 }
-
-// Name returns the name in the configuration.
-func (s *Service) Name() string { return s.name }
 
 // Up implements balance.Health: there is a server that could be reached, as far as is known.
 func (s *Service) Up() bool {
@@ -92,22 +93,9 @@ func (s *Service) pick(client netip.Addr) *server {
 
 // hope forgets which servers could not be reached.
 func (s *Service) hope() {
-	for _, e := range s.endpoints {
-		e.State.SetUp(true)
-		if child, ok := e.Target.(*Service); ok {
-			child.hope()
-		}
+	for t := range s.servers {
+		t.state.SetUp(true)
 	}
-}
-
-// holds reports whether t is one of the servers, at any depth.
-func (s *Service) holds(t *server) bool {
-	for _, e := range s.endpoints {
-		if child, ok := e.Target.(*Service); ok && child.holds(t) || e.Target == t {
-			return true
-		}
-	}
-	return false
 }
 
 // Route is what becomes of the sessions of one entry point; immutable.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/core/fault"
+	"sluice/internal/observe/record"
 	"sluice/internal/wire/flow"
 	"sluice/internal/wire/sock"
 )
@@ -28,7 +29,7 @@ type session struct {
 	start  time.Time
 	// router and service are how it began.
 	router, service string
-	checked         *Route // the route that is known to hold the server; of the goroutine that reads from clients
+	checked         atomic.Pointer[Route] // the last route that was seen to lead to the server
 
 	in, out atomic.Int64 // bytes from and to the client
 
@@ -41,6 +42,18 @@ type session struct {
 	seen       int64
 	prev, next *session
 	gone       bool
+}
+
+// routed reports whether a route leads to the server. The servers of a route are looked through once.
+func (s *session) routed(r *Route) bool {
+	if s.checked.Load() == r {
+		return true
+	}
+	if r.Service == nil || !r.Service.servers[s.server] {
+		return false
+	}
+	s.checked.Store(r)
+	return true
 }
 
 // connect opens the way to the server, and sends what waited for it.
@@ -80,9 +93,8 @@ func (s *session) resolved(err error) {
 		if !ok {
 			return
 		}
-		if err = s.connect(to); err == nil {
-			return
-		}
+		_ = s.e.open(s, to) // which has done what there is to do about an error
+		return
 	}
 	s.e.fail(s, err)
 }
@@ -111,6 +123,10 @@ func (s *session) send(p []byte) error {
 // Received implements flow.Sink: the server answers.
 func (s *session) Received(p []byte) {
 	if !s.e.touch(s) {
+		return
+	}
+	if !s.routed(s.e.route()) {
+		s.e.end(s, nil, record.Done)
 		return
 	}
 	// A client that cannot be reached is nobody's fault; its session ends in silence.
