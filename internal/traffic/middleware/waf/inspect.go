@@ -83,8 +83,14 @@ func (i *inspection) request(x *httpmsg.Exchange) (done bool, err error) {
 	if it := tx.ProcessRequestHeaders(); it != nil {
 		return i.refuse(x, it)
 	}
-	if r.Body != nil && tx.IsRequestBodyAccessible() && !isConversation(r) {
-		return i.requestBody(x)
+	if r.Body != nil && tx.IsRequestBodyAccessible() {
+		if !spool.IsStream(r) {
+			return i.requestBody(x)
+		}
+		// Whoever sends a request chooses its type: that must not be a way around the rules.
+		if !i.f.rules.partly {
+			return false, fault.New(fault.Forbidden, "waf: the body of a gRPC stream cannot be inspected", nil)
+		}
 	}
 	// Also without a body: the rules of its phase judge all of the request.
 	it, err := tx.ProcessRequestBody()
@@ -92,14 +98,6 @@ func (i *inspection) request(x *httpmsg.Exchange) (done bool, err error) {
 		return false, fault.New(fault.Internal, "waf: inspecting the request", err)
 	}
 	return i.refuse(x, it)
-}
-
-// isConversation reports whether the body may be one side of a conversation, which waits for answers: it cannot be read
-// ahead.
-func isConversation(r *httpmsg.Request) bool {
-	const grpc = "application/grpc"
-	t := r.Header.Get(httpmsg.HdrContentType)
-	return len(t) >= len(grpc) && t[:len(grpc)].EqualFold(grpc)
 }
 
 // requestBody reads the body of a request ahead and gives it to the rules.
@@ -153,6 +151,12 @@ func (i *inspection) response(x *httpmsg.Exchange) error {
 	if res.Body == nil || x.Bodiless() || !tx.IsResponseBodyAccessible() || !tx.IsResponseBodyProcessable() || res.Header.Has(httpmsg.HdrContentEncoding) {
 		return nil
 	}
+	tooLarge := func() error {
+		return fault.New(fault.Internal, "waf: the response is larger than SecResponseBodyLimit", nil)
+	}
+	if i.f.rules.reject && res.ContentLength > i.f.rules.response {
+		return tooLarge()
+	}
 	src := res.Body
 	body, whole, err := spool.Read(src, res.ContentLength, spool.Limits{Memory: memoryLimit, Max: i.f.rules.response, Budget: i.f.env.Budget})
 	if err != nil {
@@ -160,6 +164,9 @@ func (i *inspection) response(x *httpmsg.Exchange) error {
 	}
 	x.OnFinish(body)
 	res.Body = body
+	if i.f.rules.reject && !whole {
+		return tooLarge()
+	}
 	if whole && !body.HasTrailer() { // with a length there is no room for trailers on HTTP/1
 		src.Close()
 		res.Body, res.ContentLength = body.Source(), body.Size()

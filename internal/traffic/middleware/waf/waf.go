@@ -27,7 +27,7 @@ const (
 	// bodyLimit is how much of a request's body is inspected where no directive says it; a longer one is refused. Rules cost
 	// milliseconds for each ten kilobytes.
 	bodyLimit = 1 << 20
-	// responseLimit is the same for responses, of which the rest passes.
+	// responseLimit is the same for responses, of which the rest passes unless SecResponseBodyLimitAction says otherwise.
 	responseLimit = 512 << 10
 	// memoryLimit is how much of a body stands in memory.
 	memoryLimit = 128 << 10
@@ -38,9 +38,10 @@ type rules struct {
 	text string
 	// core tells that files of the core rule set may be included.
 	core bool
-	// request and response are how much of bodies is inspected. partly tells that the rest of a longer request passes.
+	// request and response are how much of bodies is inspected. partly tells that the rest of a longer request passes, reject
+	// that a longer response does not.
 	request, response int64
-	partly            bool
+	partly, reject    bool
 }
 
 // foreign are directives and parts of rules that reach for files, programs or servers which nobody watches. What is logged
@@ -66,13 +67,14 @@ const (
 func read(o *dynamic.WAF) (*rules, diag.List) {
 	r := &rules{core: o.CRSEnabled, request: bodyLimit, response: responseLimit}
 	var l diag.List
-	own := false
+	own, detection := false, false
 	var first, last strings.Builder
 	for i, d := range o.Directives {
 		key := fmt.Sprintf("waf.directives[%d]", i)
 		for _, line := range lines(d) {
 			name, rest, _ := strings.Cut(line, " ")
 			rest = strings.TrimSpace(rest)
+			bare := strings.Trim(rest, `"`)
 			switch {
 			case foreign.MatchString(name):
 				l.Add(middleware.Bad(key, name+" names a file or a server, which the firewall does not use here", "matches are told to the log of the process"))
@@ -81,22 +83,24 @@ func read(o *dynamic.WAF) (*rules, diag.List) {
 			case fromDisk.MatchString(line):
 				l.Add(middleware.Bad(key, "rules cannot read files", "write the values into the rule, with @pm or @ipMatch"))
 			case strings.EqualFold(name, "Include"):
-				if !strings.HasPrefix(strings.Trim(rest, `"`), "@") {
+				if !strings.HasPrefix(bare, "@") {
 					l.Add(middleware.Bad(key, "only files of the core rule set can be included, such as @owasp_crs/*.conf", "write other rules into the configuration"))
 				} else if !o.CRSEnabled {
 					l.Add(middleware.Bad(key, "the core rule set is not enabled", "set crsEnabled"))
 				}
 				own = own || strings.Contains(rest, builtIn)
 			case strings.EqualFold(name, "SecRequestBodyLimit"):
-				r.request = limit(key, rest, r.request, &l)
+				r.request = limit(key, bare, r.request, &l)
 				continue
 			case strings.EqualFold(name, "SecResponseBodyLimit"):
-				r.response = limit(key, rest, r.response, &l)
+				r.response = limit(key, bare, r.response, &l)
 				continue
 			case strings.EqualFold(name, "SecRequestBodyLimitAction"):
-				r.partly = strings.EqualFold(rest, "ProcessPartial")
+				r.partly = strings.EqualFold(bare, "ProcessPartial")
+			case strings.EqualFold(name, "SecResponseBodyLimitAction"):
+				r.reject = strings.EqualFold(bare, "Reject")
 			case strings.EqualFold(name, "SecRuleEngine"):
-				r.partly = r.partly || strings.EqualFold(rest, "DetectionOnly")
+				detection = strings.EqualFold(bare, "DetectionOnly")
 			}
 			if n := strings.ToLower(name); strings.HasPrefix(n, "secruleremove") || strings.HasPrefix(n, "secruleupdate") {
 				last.WriteString(line + "\n")
@@ -104,6 +108,9 @@ func read(o *dynamic.WAF) (*rules, diag.List) {
 				first.WriteString(line + "\n")
 			}
 		}
+	}
+	if detection { // rules that only watch refuse nothing, whatever the order of the directives
+		r.partly, r.reject = true, false
 	}
 	if len(o.Directives) == 0 && !o.CRSEnabled {
 		l.Add(middleware.Bad("waf.directives", "there are no rules", "set crsEnabled, or write directives"))
@@ -148,7 +155,7 @@ const maxLimit = 1 << 30
 
 // limit reads the argument of a directive about the length of bodies.
 func limit(key, text string, usual int64, l *diag.List) int64 {
-	n, err := strconv.ParseInt(strings.Trim(text, `"`), 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n <= 0 || n > maxLimit {
 		l.Add(middleware.Bad(key, fmt.Sprintf("the limit is not a number of bytes from 1 to %d", maxLimit), ""))
 		return usual

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,6 +39,11 @@ func echo(t *testing.T) httpmsg.Handler {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		if leak := r.Header.Get("X-Leak"); leak != "" {
+			if r.Header.Get("X-Chunked") != "" {
+				http.NewResponseController(w).Flush()
+			} else {
+				w.Header().Set("Content-Length", strconv.Itoa(len(leak)))
+			}
 			io.WriteString(w, leak)
 			return
 		}
@@ -136,11 +142,19 @@ func TestDirectives(t *testing.T) {
 		{"body just not too large", own("SecRequestBodyLimit 100"), nil, strings.Repeat("x", 100), 200, ""},
 		{"body partly", own("SecRequestBodyLimit 100", "SecRequestBodyLimitAction ProcessPartial", `SecRule REQUEST_BODY "@contains evil" "id:1,phase:2,deny"`), nil, strings.Repeat("x", 200_000) + "evil", 200, ""},
 		{"body partly, found", own("SecRequestBodyLimit 100", "SecRequestBodyLimitAction ProcessPartial", `SecRule REQUEST_BODY "@contains evil" "id:1,phase:2,deny"`), nil, "evil" + strings.Repeat("x", 200_000), 403, ""},
+		{"body too large, detection only before", own("SecRequestBodyLimit 100", "SecRuleEngine DetectionOnly", "SecRuleEngine On"), nil, strings.Repeat("x", 101), 413, ""},
+		{"body too large, partly before", own("SecRequestBodyLimit 100", "SecRequestBodyLimitAction ProcessPartial", "SecRequestBodyLimitAction Reject"), nil, strings.Repeat("x", 101), 413, ""},
+		{"large body, detection only", own("SecRequestBodyLimit 100", "SecRuleEngine DetectionOnly", "SecRequestBodyLimitAction Reject"), nil, strings.Repeat("x", 101), 200, ""},
+		{"large body, detection only at last", own("SecRequestBodyLimit 100", "SecRequestBodyLimitAction Reject", `SecRuleEngine "DetectionOnly"`), nil, strings.Repeat("x", 101), 200, ""},
 		{"response header", own(`SecRule RESPONSE_HEADERS:Content-Type "@contains html" "id:1,phase:3,deny"`), nil, "", 403, ""},
 		{"response body", own("SecResponseBodyMimeType text/html", `SecRule RESPONSE_BODY "@contains stack trace" "id:1,phase:4,deny,status:502"`), []string{"X-Leak: a stack trace of ours"}, "", 502, ""},
 		{"response body, harmless", own("SecResponseBodyMimeType text/html", `SecRule RESPONSE_BODY "@contains stack trace" "id:1,phase:4,deny"`), []string{"X-Leak: all is well"}, "", 200, ""},
 		{"response body of another type", own("SecResponseBodyMimeTypesClear", "SecResponseBodyMimeType text/plain", `SecRule RESPONSE_BODY "@contains stack trace" "id:1,phase:4,deny"`), []string{"X-Leak: a stack trace of ours"}, "", 200, ""},
 		{"large response", own("SecResponseBodyMimeType text/html", "SecResponseBodyLimit 1000", `SecRule RESPONSE_BODY "@contains end" "id:1,phase:4,deny"`), []string{"X-Leak: " + strings.Repeat("x", 20_000) + "end"}, "", 200, ""},
+		{"large response, rejected", own("SecResponseBodyMimeType text/html", "SecResponseBodyLimit 1000", "SecResponseBodyLimitAction Reject"), []string{"X-Leak: " + strings.Repeat("x", 20_000)}, "", 500, ""},
+		{"large response of unknown length, rejected", own("SecResponseBodyMimeType text/html", "SecResponseBodyLimit 1000", "SecResponseBodyLimitAction Reject"), []string{"X-Leak: " + strings.Repeat("x", 20_000), "X-Chunked: yes"}, "", 500, ""},
+		{"response just not too large", own("SecResponseBodyMimeType text/html", "SecResponseBodyLimit 1000", "SecResponseBodyLimitAction Reject"), []string{"X-Leak: " + strings.Repeat("x", 1000)}, "", 200, ""},
+		{"large response, detection only", own("SecResponseBodyMimeType text/html", "SecResponseBodyLimit 1000", "SecRuleEngine DetectionOnly", "SecResponseBodyLimitAction Reject"), []string{"X-Leak: " + strings.Repeat("x", 20_000)}, "", 200, ""},
 		{"core rules, some removed", dynamic.WAF{CRSEnabled: true, Directives: []string{`SecRuleRemoveById 930100-941999`, `SecRuleEngine On`}}, []string{"User-Agent: Mozilla/5.0", "Accept: */*", "Referer: <script>alert(1)</script>"}, "", 200, ""},
 		{"core rules, none removed", dynamic.WAF{CRSEnabled: true}, []string{"User-Agent: Mozilla/5.0", "Accept: */*", "Referer: <script>alert(1)</script>"}, "", 403, ""},
 		{"core rules, detection only", dynamic.WAF{CRSEnabled: true, Directives: []string{`SecRuleEngine DetectionOnly`}}, []string{"Referer: <script>alert(1)</script>"}, "", 200, ""},
@@ -176,6 +190,47 @@ func TestDirectives(t *testing.T) {
 			if c.want == 200 && string(text) != want {
 				t.Errorf("got %d bytes, want %d", len(text), len(want))
 			}
+		})
+	}
+}
+
+// TestTypeIsNoWayAround holds that a client cannot keep a body from the rules by saying that it is gRPC.
+func TestTypeIsNoWayAround(t *testing.T) {
+	const rule = `SecRule REQUEST_BODY "@contains evil" "id:1,phase:2,deny"`
+	for _, c := range []struct {
+		name    string
+		waf     dynamic.WAF
+		body    string
+		chunked bool
+		want    int
+	}{
+		{"with a length", own(rule), "an evil text", false, 403},
+		{"with a length, harmless", own(rule), "a good text", false, 200},
+		{"a stream", own(rule), "a good text", true, 403},
+		{"a stream, where longer bodies pass", own(rule, "SecRequestBodyLimitAction ProcessPartial"), "an evil text", true, 200},
+		{"a stream, detection only", own(rule, "SecRuleEngine DetectionOnly"), "an evil text", true, 200},
+		{"a stream, of which the rules want no body", own(rule, "SecRequestBodyAccess Off"), "an evil text", true, 200},
+		{"a stream that a rule lets pass", own(rule, `SecRule REQUEST_URI "@beginsWith /p" "id:2,phase:1,pass,nolog,ctl:requestBodyAccess=Off"`), "an evil text", true, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := guarded(t, c.waf, middleware.Env{}, echo(t))
+			trial.Each(t, h, func(t *testing.T, f *trial.Front) {
+				var body io.Reader = strings.NewReader(c.body)
+				if c.chunked {
+					body = io.MultiReader(body)
+				}
+				r, _ := http.NewRequest("POST", f.URL+"/p", body)
+				r.Header.Set("Content-Type", "application/grpc+proto")
+				res, err := f.Client.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, _ := io.ReadAll(res.Body)
+				res.Body.Close()
+				if res.StatusCode != c.want || c.want == 200 && string(text) != fmt.Sprintf("/p %d", len(c.body)) {
+					t.Errorf("got %d %q", res.StatusCode, text)
+				}
+			})
 		})
 	}
 }
