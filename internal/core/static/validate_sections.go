@@ -2,6 +2,7 @@ package static
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,8 +178,12 @@ func (v *validation) checkTelemetry() {
 		v.oneOf(p.at("format"), l.Format, AccessLogFormats(), "common is used")
 		v.checkOTLPLog(p.at("otlp"), l.OTLP, permitted)
 		v.checkAccessLogFields(p.at("fields"), l.Fields)
+		if l.Filters != nil {
+			v.checkStatusCodes(p.at("filters", "statusCodes"), l.Filters.StatusCodes)
+		}
 	}
 	if m := c.Metrics; m != nil {
+		v.checkMetrics(m)
 		if m.OTLP != nil {
 			v.checkOTLPGRPC(keyPath{"metrics", "otlp", "grpc"}, m.OTLP.GRPC)
 			v.checkOTLPHTTP(keyPath{"metrics", "otlp", "http"}, m.OTLP.HTTP)
@@ -195,10 +200,55 @@ func (v *validation) checkTelemetry() {
 	}
 }
 
-// isLevelNumber reports whether a log level is written as a number, which is accepted.
+// checkStatusCodes reports what is neither a code (200) nor a range of codes (300-399).
+func (v *validation) checkStatusCodes(p keyPath, codes []string) {
+	for _, text := range codes {
+		if !isCodeRange(text) {
+			v.warn(p, CodeBadValue, fmt.Sprintf("%q is no status code, nothing passes by it", text), "want 404, or 500-599")
+		}
+	}
+}
+
+func isCodeRange(text string) bool {
+	low, high, isRange := strings.Cut(text, "-")
+	if !isRange {
+		high = low
+	}
+	from, err1 := strconv.Atoi(strings.TrimSpace(low))
+	to, err2 := strconv.Atoi(strings.TrimSpace(high))
+	return err1 == nil && err2 == nil && from <= to
+}
+
+// ourLabels are the labels that request counters have anyway.
+var ourLabels = []string{"code", "method", "protocol", "entrypoint", "router", "service"}
+
+var labelSyntax = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// checkMetrics looks at what would stop metrics from being counted or sent.
+func (v *validation) checkMetrics(m *Metrics) {
+	if p := m.Prometheus; p != nil {
+		for _, label := range sorted(p.HeaderLabels) {
+			if !labelSyntax.MatchString(label) || strings.HasPrefix(label, "__") || slices.Contains(ourLabels, label) {
+				v.err(keyPath{"metrics", "prometheus", "headerLabels", label}, CodeBadValue, fmt.Sprintf("%q cannot be a label of our counters", label),
+					"letters, digits and underscores, and none of "+strings.Join(ourLabels, ", "))
+			}
+		}
+	}
+	interval := func(kind string, used bool, d func() dynamic.Duration) {
+		if used && d() <= 0 {
+			v.err(keyPath{"metrics", kind, "pushInterval"}, CodeBadValue, "the interval must be more than zero", "10s is usual")
+		}
+	}
+	interval("datadog", m.Datadog != nil, func() dynamic.Duration { return m.Datadog.PushInterval })
+	interval("statsD", m.StatsD != nil, func() dynamic.Duration { return m.StatsD.PushInterval })
+	interval("influxDB2", m.InfluxDB2 != nil, func() dynamic.Duration { return m.InfluxDB2.PushInterval })
+	interval("otlp", m.OTLP != nil, func() dynamic.Duration { return m.OTLP.PushInterval })
+}
+
+// isLevelNumber reports whether a log level is written as a number, from -1 (trace) to 5 (panic).
 func isLevelNumber(text string) bool {
-	_, err := strconv.Atoi(text)
-	return err == nil
+	n, err := strconv.Atoi(text)
+	return err == nil && -1 <= n && n <= 5
 }
 
 func (v *validation) checkAccessLogFields(p keyPath, f *AccessLogFields) {

@@ -307,7 +307,7 @@ func TestValidate(t *testing.T) {
 			"OTLP in clear text and TLS", func(c *Config) {
 				c.Experimental = &Experimental{OTLPLogs: true}
 				c.Log, c.AccessLog = &Log{OTLP: &OTLPLog{GRPC: grpc}}, &AccessLog{OTLP: &OTLPLog{GRPC: grpc}}
-				c.Metrics = &Metrics{OTLP: &OTLPMetrics{GRPC: grpc}}
+				c.Metrics = &Metrics{OTLP: &OTLPMetrics{GRPC: grpc, PushInterval: dynamic.Seconds(10)}}
 				c.Tracing = &Tracing{OTLP: &OTLPTracing{GRPC: grpc, HTTP: &OTLPHTTP{TLS: half}}}
 			},
 			[]string{

@@ -109,7 +109,7 @@ func newFilters(c *static.AccessLogFilters) filters {
 			f.codes = append(f.codes, [2]int{from, to})
 		}
 	}
-	f.anything = len(f.codes) == 0 && !f.retried && f.slower <= 0
+	f.anything = len(c.StatusCodes) == 0 && !f.retried && f.slower <= 0
 	return f
 }
 

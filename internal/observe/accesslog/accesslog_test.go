@@ -211,6 +211,39 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+// A slip in a mode shows nothing that was to be hidden, and case does not matter.
+func TestModesOfHeaders(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		mode   string
+		names  map[string]string
+		format string
+		shown  string // of Authorization
+	}{
+		{"a word that is none", "redacted", nil, "json", ""},
+		{"capitals", "Redact", nil, "JSON", "REDACTED"},
+		{"a name's, capitals", "keep", map[string]string{"authorization": "REDACT"}, "json", "REDACTED"},
+		{"a name's word that is none", "drop", map[string]string{"Authorization": "show"}, "Json", ""},
+		{"kept", "KEEP", nil, "json", "Basic c2VjcmV0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			line := written(t, config(func(a *static.AccessLog) {
+				a.Format, a.Fields.Headers.DefaultMode, a.Fields.Headers.Names = c.format, c.mode, c.names
+			}), exampleRequest())
+			var got map[string]any
+			if err := json.Unmarshal([]byte(line), &got); err != nil {
+				t.Fatal(err, line)
+			}
+			if shown, _ := got["request_Authorization"].(string); shown != c.shown {
+				t.Errorf("shown: %q", shown)
+			}
+		})
+	}
+	if written(t, config(func(a *static.AccessLog) { a.Filters = &static.AccessLogFilters{StatusCodes: []string{"5xx"}} }), exampleRequest()) != "" {
+		t.Error("a filter that nothing passes let something pass")
+	}
+}
+
 // No text of a client ends its column, its quotes, its line or its object.
 func TestInjection(t *testing.T) {
 	evil := []string{"a\" 200 1 \"x", "a\\", "a\r\n127.0.0.1 - - [", "\x1b[2J", "\xff\xfe", "é\u2028\u0085", "a b", strings.Repeat("y", 100_000)}

@@ -30,10 +30,10 @@ func newLayout(c *static.AccessLog) layout {
 	}
 	modes := make(map[string]string, len(f.Names))
 	for name, mode := range f.Names {
-		modes[strings.ToLower(name)] = mode
+		modes[strings.ToLower(name)] = strings.ToLower(mode)
 	}
 	for i := range fields {
-		mode := f.DefaultMode
+		mode := strings.ToLower(f.DefaultMode)
 		// A mode that is neither keep nor drop leaves the field to the default.
 		if own := modes[strings.ToLower(fields[i].name)]; own == static.FieldKeep || own == static.FieldDrop {
 			mode = own
@@ -45,23 +45,34 @@ func newLayout(c *static.AccessLog) layout {
 		}
 	}
 	if h := f.Headers; h != nil {
-		if h.DefaultMode != "" {
-			l.headerMode = h.DefaultMode
+		if mode, ok := headerMode(h.DefaultMode); ok {
+			l.headerMode = mode
 		}
-		for name, mode := range h.Names {
-			l.modes[textproto.CanonicalMIMEHeaderKey(name)] = mode
+		for name, text := range h.Names {
+			if mode, ok := headerMode(text); ok {
+				l.modes[textproto.CanonicalMIMEHeaderKey(name)] = mode
+			}
 		}
 	}
-	l.query = f.QueryParameters == nil || f.QueryParameters.DefaultMode != static.FieldDrop
+	l.query = f.QueryParameters == nil || !strings.EqualFold(f.QueryParameters.DefaultMode, static.FieldDrop)
 	return l
+}
+
+// headerMode reads a mode of header fields. Any other text is none: a slip in it must not show what was to be hidden.
+func headerMode(text string) (mode string, ok bool) {
+	switch mode = strings.ToLower(text); mode {
+	case static.FieldKeep, static.FieldDrop, static.FieldRedact:
+		return mode, true
+	}
+	return "", false
 }
 
 // write writes one line without its end.
 func (l *layout) write(n *line) {
-	switch l.format {
-	case static.FormatJSON:
+	switch {
+	case strings.EqualFold(l.format, static.FormatJSON):
 		n.json(l)
-	case static.FormatGenericCLF:
+	case strings.EqualFold(l.format, static.FormatGenericCLF):
 		n.common(l, true)
 	default:
 		n.common(l, false)
@@ -90,7 +101,7 @@ func (l *layout) headers() bool {
 	return false
 }
 
-// headerMode returns how a header field is shown. name is canonical.
+// mode returns how a header field is shown. name is canonical.
 func (l *layout) mode(name string) string {
 	if m, ok := l.modes[name]; ok {
 		return m

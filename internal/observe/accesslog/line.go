@@ -62,6 +62,8 @@ func serverAddress(url string) string {
 // kind words what a connection without a request was.
 func (n *line) kind() string {
 	switch {
+	case n.r.UDP:
+		return "UDP"
 	case n.r.Passthrough:
 		return "TLS-PASSTHROUGH"
 	case n.r.SNI != "":

@@ -73,7 +73,7 @@ type Handshakes struct {
 // Tunnels names one series of TCP connections.
 type Tunnels struct {
 	EntryPoint, Router, Service string
-	// Kind is tcp, tls (we ended it) or passthrough.
+	// Kind is tcp, tls (we ended it), passthrough or udp.
 	Kind string
 }
 
@@ -220,6 +220,8 @@ func (m *Meter) connection(r *record.Record) {
 	}
 	kind := "tcp"
 	switch {
+	case r.UDP:
+		kind = "udp"
 	case r.Passthrough:
 		kind = "passthrough"
 	case r.SNI != "" || r.TLS.Version != 0:

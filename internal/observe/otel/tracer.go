@@ -130,11 +130,11 @@ func (t *Tracer) describe(b *record.Begin) []attribute.KeyValue {
 		attribute.String("entry_point", b.EntryPoint),
 		attribute.String("http.request.method", method(b.Method)),
 		attribute.String("network.protocol.version", strings.TrimSuffix(strings.TrimPrefix(b.Proto, "HTTP/"), ".0")),
-		attribute.String("url.path", strings.Clone(b.Path)),
-		attribute.String("url.query", t.query(b.Query)),
+		attribute.String("url.path", text(b.Path)),
+		attribute.String("url.query", text(t.query(b.Query))),
 		attribute.String("url.scheme", scheme),
-		attribute.String("user_agent.original", strings.Clone(b.Header.Get("User-Agent"))),
-		attribute.String("server.address", strings.Clone(host)),
+		attribute.String("user_agent.original", text(b.Header.Get("User-Agent"))),
+		attribute.String("server.address", text(host)),
 		attribute.String("network.peer.address", b.ClientIP),
 		attribute.String("client.address", b.ClientIP),
 		attribute.Int("network.peer.port", b.ClientPort),
@@ -145,11 +145,15 @@ func (t *Tracer) describe(b *record.Begin) []attribute.KeyValue {
 	}
 	for _, c := range t.requests {
 		if v := b.Header.Get(c.name); v != "" {
-			out = append(out, attribute.StringSlice(c.attribute, []string{strings.Clone(v)}))
+			out = append(out, attribute.StringSlice(c.attribute, []string{text(v)}))
 		}
 	}
 	return out
 }
+
+// text copies a text that others wrote, since spans outlive the request, and makes it valid UTF-8: one that is not would cost
+// the whole batch of spans.
+func text(s string) string { return strings.Clone(strings.ToValidUTF8(s, "\uFFFD")) }
 
 // query redacts the values of parameters that nobody has called safe.
 func (t *Tracer) query(raw string) string {
@@ -234,7 +238,7 @@ func (s *span) outcome(r *record.Record) {
 		status, failed = r.OriginStatus, 400
 		if u, err := url.Parse(r.Server); err == nil && u.Host != "" {
 			s.s.SetAttributes(attribute.String("server.address", u.Hostname()), attribute.String("url.scheme", u.Scheme),
-				attribute.String("url.full", u.Scheme+"://"+u.Host+r.Path), attribute.String("http.request.method", method(r.Method)))
+				attribute.String("url.full", text(u.Scheme+"://"+u.Host+r.Path)), attribute.String("http.request.method", method(r.Method)))
 			if n, err := strconv.Atoi(u.Port()); err == nil {
 				s.s.SetAttributes(attribute.Int("server.port", n))
 			}
@@ -242,7 +246,7 @@ func (s *span) outcome(r *record.Record) {
 	} else {
 		for _, c := range s.t.responses {
 			if v, ok := record.Value(r.Response, c.name); ok {
-				s.s.SetAttributes(attribute.StringSlice(c.attribute, []string{strings.Clone(v)}))
+				s.s.SetAttributes(attribute.StringSlice(c.attribute, []string{text(v)}))
 			}
 		}
 	}
@@ -253,7 +257,7 @@ func (s *span) outcome(r *record.Record) {
 	case r.Fault != nil && (!s.client || r.OriginStatus == 0):
 		s.s.SetAttributes(attribute.String("error.type", r.Fault.Kind.Code()))
 		if status >= failed || status == 0 {
-			s.s.SetStatus(codes.Error, r.Fault.Error())
+			s.s.SetStatus(codes.Error, text(r.Fault.Error()))
 		}
 	case status >= failed:
 		s.s.SetAttributes(attribute.String("error.type", strconv.Itoa(status)))

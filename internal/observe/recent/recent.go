@@ -46,7 +46,6 @@ type Failure struct {
 type Failures struct {
 	mu      sync.Mutex
 	routers map[string]*ring // what no router took has the empty name
-	total   uint64
 }
 
 type ring struct {
@@ -65,7 +64,6 @@ func (f *Failures) Record(r *record.Record) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.total++
 	if f.routers == nil {
 		f.routers = map[string]*ring{}
 	}
@@ -172,6 +170,9 @@ func (e *Events) Since(number uint64) ([]Event, <-chan struct{}) {
 	defer e.mu.Unlock()
 	if e.changed == nil {
 		e.changed = make(chan struct{})
+	}
+	if number > e.n {
+		number = 0 // of a process before this one
 	}
 	i, _ := slices.BinarySearchFunc(e.last, number+1, func(a Event, n uint64) int {
 		switch {

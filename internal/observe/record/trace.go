@@ -11,12 +11,12 @@ type Carrier interface {
 
 // Begin is what is known of a request when its span begins. Its texts are good as long as the exchange.
 type Begin struct {
-	Start                   time.Time
-	EntryPoint, Method      string
-	Host, Path, Query       string
-	Proto, Client, ClientIP string
-	ClientPort              int
-	Secure                  bool
+	Start              time.Time
+	EntryPoint, Method string
+	Host, Path, Query  string
+	Proto, ClientIP    string
+	ClientPort         int
+	Secure             bool
 	// Header has the fields of the request.
 	Header Carrier
 }

@@ -25,23 +25,23 @@ const (
 	LevelOff = slog.LevelError + 100
 )
 
-// ParseLevel reads the log.level option. WARNING is the old spelling of WARN. ok is false for an unknown word; the level
+// ParseLevel reads the log.level option: a word, or a number from -1 (trace) to 5 (panic). WARNING is the old spelling of WARN. ok is false for an unknown word; the level
 // is then the default, ERROR.
 func ParseLevel(s string) (level slog.Level, ok bool) {
 	switch strings.ToUpper(s) {
-	case "TRACE":
+	case "TRACE", "-1":
 		return LevelTrace, true
-	case "DEBUG":
+	case "DEBUG", "0":
 		return slog.LevelDebug, true
-	case "INFO":
+	case "INFO", "1":
 		return slog.LevelInfo, true
-	case "WARN", "WARNING":
+	case "WARN", "WARNING", "2":
 		return slog.LevelWarn, true
-	case "", "ERROR":
+	case "", "ERROR", "3":
 		return slog.LevelError, true
-	case "FATAL":
+	case "FATAL", "4":
 		return LevelFatal, true
-	case "PANIC":
+	case "PANIC", "5":
 		return LevelPanic, true
 	case "DISABLED":
 		return LevelOff, true

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"sluice/internal/core/secret"
@@ -66,6 +67,10 @@ func mask(v any) any {
 		}
 	case map[string]any:
 		for key := range v {
+			if _, isMap := v[key].(map[string]any); isMap && strings.EqualFold(key, "headers") {
+				v[key] = hide(v[key]) // what lets us in at collectors and sources
+				continue
+			}
 			v[key] = mask(v[key])
 		}
 	}

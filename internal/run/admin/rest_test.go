@@ -91,6 +91,10 @@ func TestSupportDump(t *testing.T) {
 	if strings.Join(names, " ") != "version.json static-config.json runtime-config.json" {
 		t.Errorf("files: %v", names)
 	}
+	hidden, _ := json.Marshal(mask(map[string]any{"otlp": map[string]any{"headers": map[string]any{"api-key": "tok3n"}}}))
+	if strings.Contains(string(hidden), "tok3n") || !strings.Contains(string(hidden), "api-key") {
+		t.Errorf("headers: %s", hidden)
+	}
 	masked := mask([]any{"me@example.com", "https://ca.example.com:14000/dir?x", "unix:///var/run/docker.sock", ":80", "tcp://me:pw@10.0.0.1:2375"})
 	text, _ := json.Marshal(masked)
 	if s := string(text); strings.Contains(s, "example") || strings.Contains(s, "10.0.0.1") || strings.Contains(s, "pw") || !strings.Contains(s, "/dir?x") || !strings.Contains(s, ":80") || !strings.Contains(s, "/var/run/docker.sock") {

@@ -85,6 +85,7 @@ type App struct {
 	accessLog   *accesslog.Log   // nil when it is off
 	meters      []*meter.Meter   // those who are told of configurations
 	tracer      record.Tracer    // nil when it is off
+	starters    []func()         // of what sends metrics
 	closers     []func()         // of what hears of exchanges
 	failures    *recent.Failures // nil without the API, as the next
 	events      *recent.Events
@@ -325,6 +326,9 @@ func (a *App) Run(stop, kill context.Context) error {
 	}
 	defer a.closeLogs()
 	defer a.engine.Close()
+	for _, f := range a.starters {
+		f()
+	}
 	providing, cancel := context.WithCancel(context.Background())
 	var background sync.WaitGroup
 	defer background.Wait()

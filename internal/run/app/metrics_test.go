@@ -1,8 +1,13 @@
 package app
 
 import (
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
+
+	"sluice/internal/core/static"
+	"sluice/internal/intake/decode"
 )
 
 // Metrics are on the internal entry point, or where somebody routes to them; counts cover every version of HTTP, and series
@@ -65,5 +70,25 @@ metrics: {prometheus: {addRoutersLabels: true}}
 	metrics()
 	if body := metrics(); strings.Contains(body, "first@file") || !strings.Contains(body, "traefik_config_reloads_total 2") {
 		t.Error("the series of removed routers stay")
+	}
+}
+
+// An address in use is an error at start, whatever was to be sent meanwhile.
+func TestPushersAndAnAddressInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	doc, err := decode.File("static.yml", []byte(`
+entryPoints: {web: {address: "`+taken.Addr().String()+`"}}
+metrics: {statsD: {address: "127.0.0.1:9", pushInterval: 1ms}, otlp: {pushInterval: 1ms, http: {endpoint: "http://127.0.0.1:9"}}}
+`), decode.YAML)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, _ := doc.Static(nil)
+	if _, err := New(Options{Static: static.Effective(st), Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("%v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"time"
@@ -84,43 +83,51 @@ func (a *App) meter(o meter.Options) *meter.Meter {
 	return m
 }
 
-// push starts what sends metrics by itself.
+// push prepares what sends metrics by itself. It begins with Run: before, there is nothing to look at.
 func (a *App) push(c *static.Metrics) {
 	options := func(entryPoints, routers, services bool) push.Options {
 		return push.Options{Meter: a.meter(meter.Options{EntryPoints: entryPoints, Routers: routers, Services: services,
 			Internals: c.AddInternals, Bounds: push.Bounds()}), Sources: a.sources(), Log: a.log}
 	}
 	if s := c.StatsD; s != nil {
-		a.atEnd(push.StatsD(s, options(s.AddEntryPointsLabels, s.AddRoutersLabels, s.AddServicesLabels)).Close)
+		o := options(s.AddEntryPointsLabels, s.AddRoutersLabels, s.AddServicesLabels)
+		a.atStart(func() { a.atEnd(push.StatsD(s, o).Close) })
 	}
 	if d := c.Datadog; d != nil {
-		a.atEnd(push.Datadog(d, os.Getenv, options(d.AddEntryPointsLabels, d.AddRoutersLabels, d.AddServicesLabels)).Close)
+		o := options(d.AddEntryPointsLabels, d.AddRoutersLabels, d.AddServicesLabels)
+		a.atStart(func() { a.atEnd(push.Datadog(d, os.Getenv, o).Close) })
 	}
 	if i := c.InfluxDB2; i != nil {
-		p, err := push.InfluxDB2(i, options(i.AddEntryPointsLabels, i.AddRoutersLabels, i.AddServicesLabels))
-		if err != nil {
-			a.log.Error("Metrics are not sent to InfluxDB", "error", err)
-		} else {
+		o := options(i.AddEntryPointsLabels, i.AddRoutersLabels, i.AddServicesLabels)
+		a.atStart(func() {
+			p, err := push.InfluxDB2(i, o)
+			if err != nil {
+				a.log.Error("Metrics are not sent to InfluxDB", "error", err)
+				return
+			}
 			a.atEnd(p.Close)
-		}
+		})
 	}
-	o := c.OTLP
-	if o == nil {
-		return
-	}
-	e, err := endpoint(o.GRPC, o.HTTP)
-	if err == nil {
+	if o := c.OTLP; o != nil {
 		m := a.meter(meter.Options{EntryPoints: o.AddEntryPointsLabels, Routers: o.AddRoutersLabels, Services: o.AddServicesLabels,
 			Internals: c.AddInternals, Bounds: o.ExplicitBoundaries})
-		var sender *otel.Metrics
-		if sender, err = otel.NewMetrics(context.Background(), e, a.identity(o.ServiceName, o.ResourceAttributes), o.PushInterval.Std(), m, a.sources()); err == nil {
-			otel.HandleErrors(a.log)
-			a.atEnd(func() { a.ended("metrics", sender.Close()) })
-		}
+		a.atStart(func() { a.pushOTLP(o, m) })
+	}
+}
+
+// pushOTLP starts sending metrics to a collector.
+func (a *App) pushOTLP(o *static.OTLPMetrics, m *meter.Meter) {
+	e, err := endpoint(o.GRPC, o.HTTP)
+	var sender *otel.Metrics
+	if err == nil {
+		sender, err = otel.NewMetrics(context.Background(), e, a.identity(o.ServiceName, o.ResourceAttributes), o.PushInterval.Std(), m, a.sources())
 	}
 	if err != nil {
 		a.log.Error("Metrics are not sent to a collector", "error", err)
+		return
 	}
+	otel.HandleErrors(a.log)
+	a.atEnd(func() { a.ended("metrics", sender.Close()) })
 }
 
 // trace starts what sends traces.
@@ -130,13 +137,8 @@ func (a *App) trace(c *static.Tracing) {
 	}
 	e, err := endpoint(c.OTLP.GRPC, c.OTLP.HTTP)
 	if err == nil {
-		attributes := maps.Clone(c.GlobalAttributes)
-		if attributes == nil {
-			attributes = map[string]string{}
-		}
-		maps.Copy(attributes, c.ResourceAttributes)
 		var t *otel.Tracer
-		if t, err = otel.NewTracer(context.Background(), c, e, a.identity(c.ServiceName, attributes)); err == nil {
+		if t, err = otel.NewTracer(context.Background(), c, e, a.identity(c.ServiceName, c.ResourceAttributes)); err == nil {
 			otel.HandleErrors(a.log)
 			a.tracer = t
 			a.atEnd(func() { a.ended("traces", t.Close()) })
@@ -167,6 +169,9 @@ func endpoint(g *static.OTLPGRPC, h *static.OTLPHTTP) (e otel.Endpoint, err erro
 	}
 	return e, err
 }
+
+// atStart remembers what begins with Run.
+func (a *App) atStart(f func()) { a.starters = append(a.starters, f) }
 
 // atEnd remembers what is to be closed when nothing is recorded any more.
 func (a *App) atEnd(f func()) { a.closers = append(a.closers, f) }
@@ -237,7 +242,7 @@ func (a *App) metered(was, p *plan.Plan, by bool) {
 	now := time.Now()
 	if by {
 		n := a.findingCounts()
-		a.happened("configuration", fmt.Sprintf("applied: %d routers, %d errors, %d warnings", len(p.HTTP.Routers)+len(p.TCP.Routers), n["error"], n["warning"]))
+		a.happened("configuration", fmt.Sprintf("applied: %d routers, %d errors, %d warnings", len(p.HTTP.Routers)+len(p.TCP.Routers)+len(p.UDP.Routers), n["error"], n["warning"]))
 		for _, m := range a.meters {
 			m.Reloaded(now)
 		}
@@ -247,7 +252,7 @@ func (a *App) metered(was, p *plan.Plan, by bool) {
 	}
 	router := func(name string) bool {
 		n := plan.Resolve(name, "")
-		return p.HTTP.Routers.Get(n) != nil || p.TCP.Routers.Get(n) != nil
+		return p.HTTP.Routers.Get(n) != nil || p.TCP.Routers.Get(n) != nil || p.UDP.Routers.Get(n) != nil
 	}
 	if a.failures != nil {
 		a.failures.Retain(router)
@@ -266,9 +271,11 @@ func (a *App) metered(was, p *plan.Plan, by bool) {
 func shrunk(was, p *plan.Plan) bool {
 	routers, _ := p.HTTP.Routers.Since(was.HTTP.Routers)
 	tcp, _ := p.TCP.Routers.Since(was.TCP.Routers)
+	udp, _ := p.UDP.Routers.Since(was.UDP.Routers)
 	services, _ := p.HTTP.Services.Since(was.HTTP.Services)
 	return slices.ContainsFunc(routers, func(r *plan.Router) bool { return p.HTTP.Routers.Get(r.Name) == nil }) ||
 		slices.ContainsFunc(tcp, func(r *plan.TCPRouter) bool { return p.TCP.Routers.Get(r.Name) == nil }) ||
+		slices.ContainsFunc(udp, func(r *plan.UDPRouter) bool { return p.UDP.Routers.Get(r.Name) == nil }) ||
 		slices.ContainsFunc(services, func(s *plan.Service) bool { return p.HTTP.Services.Get(s.Name) == nil })
 }
 

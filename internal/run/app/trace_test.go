@@ -125,7 +125,7 @@ http:
 `)
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for _, transport := range transports {
-		if o := r.tell(transport, ask{target: "/x?page=2&token=verysecret", host: "a.test", fields: []string{"Traceparent", parent, "X-Tenant", "me"}}, false); o.status != 200 {
+		if o := r.tell(transport, ask{target: "/x?page=2&token=verysecret", host: "a.test", fields: []string{"Traceparent", parent, "X-Tenant", "me", "User-Agent", "odd \xff"}}, false); o.status != 200 {
 			t.Fatalf("%s: %+v", transport, o)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/internal/core/diag"
@@ -156,7 +157,7 @@ func processLog(p *Process, c *static.Log) (*slog.Logger, logFile, error) {
 		w, out.file = f, f
 	}
 	level, known := syslogs.ParseLevel(c.Level)
-	log := syslogs.New(w, level, c.Format == static.FormatJSON)
+	log := syslogs.New(w, level, strings.EqualFold(c.Format, static.FormatJSON))
 	if !known {
 		log.Error("Unknown log level, using ERROR", "level", c.Level)
 	}

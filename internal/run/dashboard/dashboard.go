@@ -106,6 +106,10 @@ type page struct {
 }
 
 func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, file, title string, data any) {
+	d.answer(w, r, http.StatusOK, file, title, data)
+}
+
+func (d *Dashboard) answer(w http.ResponseWriter, r *http.Request, status int, file, title string, data any) {
 	here := strings.Trim(r.URL.Path, "/")
 	p := page{Title: title, Name: d.o.Name, Version: d.o.Version, Here: here, Data: data,
 		Root: strings.Repeat("../", strings.Count(here, "/"))}
@@ -120,6 +124,7 @@ func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, file, title str
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	_, _ = w.Write(out.Bytes()) // nobody is there to tell
 }
 
@@ -169,8 +174,7 @@ func (d *Dashboard) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if e, ok := err.(*refused); ok {
 		status = e.status
 	}
-	w.WriteHeader(status)
-	d.show(w, r, "failed.html", http.StatusText(status), err.Error())
+	d.answer(w, r, status, "failed.html", http.StatusText(status), err.Error())
 }
 
 var functions = template.FuncMap{

@@ -83,7 +83,7 @@ func protocolOf(x *httpmsg.Exchange) string {
 }
 
 // grpcStatus is the status of a gRPC call: of its trailers, or of a head that is all of the response; 2 (UNKNOWN) where a
-// call ended without one.
+// call ended without one, -1 where there is none to see.
 func grpcStatus(x *httpmsg.Exchange) int {
 	content := x.Req.Header.Get(httpmsg.HdrContentType)
 	if !bytes.HasPrefix(content, []byte("application/grpc")) {
@@ -94,10 +94,13 @@ func grpcStatus(x *httpmsg.Exchange) int {
 		text = x.Res.Header.Lookup("Grpc-Status").Borrow()
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > 16 {
-		return 2
+	switch {
+	case err == nil && 0 <= n && n <= 16:
+		return n
+	case bytes.HasPrefix(content, []byte("application/grpc-web")):
+		return -1 // it stands in the body, which nobody reads
 	}
-	return n
+	return 2
 }
 
 // phaseOf tells how far an exchange came.

@@ -14,6 +14,7 @@ const trailerFrame = 0x80
 
 // framer is the body of an answer with the trailers as its last frame, in base64 if text is set. It implements httpmsg.Body.
 type framer struct {
+	x    *httpmsg.Exchange // is told the status of the call; nil in tests of the framing
 	src  httpmsg.Body
 	text bool
 
@@ -49,6 +50,9 @@ func (f *framer) trailers() []byte {
 	t := f.src.Trailer()
 	if t == nil {
 		return nil
+	}
+	if f.x != nil {
+		f.x.Facts.GRPCStatus = t.Lookup("Grpc-Status").String() // nobody behind us sees the trailers
 	}
 	frame := []byte{trailerFrame, 0, 0, 0, 0}
 	for i := range t.Len() {

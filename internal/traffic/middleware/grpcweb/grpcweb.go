@@ -157,7 +157,7 @@ func (t *translator) call(x *httpmsg.Exchange) error {
 	res.Header.DelID(httpmsg.HdrTrailer)
 	// An answer without a body has its trailers in the head, where browsers can read them.
 	if res.Body != nil {
-		res.Body = &framer{src: res.Body, text: spoken == textType}
+		res.Body = &framer{x: x, src: res.Body, text: spoken == textType}
 		res.ContentLength = -1
 	}
 	return nil
