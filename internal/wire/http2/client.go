@@ -72,7 +72,7 @@ const (
 	// outLimit is how much waits for the socket before uploads pause, keptOut what of its buffer outlives a burst.
 	outLimit = 64 << 10
 	keptOut  = 16 << 10
-	// closeTime bounds the last write of a connection.
+	// closeTime bounds the last write of a connection, and the last read of one that cannot be written to any more.
 	closeTime = time.Second
 )
 
@@ -116,11 +116,12 @@ type ClientConn struct {
 	window   int64 // what we may send on all streams
 	initial  int64 // what we may send on a new one
 	maxFrame int
-	used     bool // a stream was opened
-	blocked  int  // streams whose upload waits for a window or for the writer
-	leaving  bool // no more streams
-	ended    bool // nothing more is read or written
-	finish   bool // the writer ends the connection when out is empty
+	used     bool  // a stream was opened
+	blocked  int   // streams whose upload waits for a window or for the writer
+	leaving  bool  // no more streams
+	ended    bool  // nothing more is read or written
+	finish   bool  // the writer ends the connection when out is empty
+	unsent   error // why the writer could not go on
 	out      []byte
 	spare    []byte
 	appended uint64 // bytes ever put into out

@@ -75,7 +75,13 @@ func (r *reader) run() {
 	case err == io.EOF:
 		c.fail(fault.UpstreamClosed, "the server closed the connection", nil, frames.ErrCodeNo)
 	default:
-		c.fail(fault.UpstreamClosed, "the connection broke", err, frames.ErrCodeNo)
+		reason := "the connection broke"
+		c.mu.Lock()
+		if c.unsent != nil { // that was first
+			reason, err = "sending the request", c.unsent
+		}
+		c.mu.Unlock()
+		c.fail(fault.UpstreamClosed, reason, err, frames.ErrCodeNo)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	frames "golang.org/x/net/http2"
 
+	"sluice/internal/testkit"
 	"sluice/internal/wire/watch"
 )
 
@@ -103,6 +104,49 @@ func TestUpstreamTimes(t *testing.T) {
 					t.Errorf("%d entries of the watch left", w.Len())
 				}
 			})
+		})
+	}
+}
+
+// What a server has answered counts although it takes nothing more; what it has not answered is lost within a bound, uploads
+// that wait for its leave among it.
+func TestUpstreamDeaf(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, s, k := connect(t, ClientOptions{}, nil)
+			s.c.SetDeadline(time.Time{})
+			s.greetAfter(frames.Setting{ID: frames.SettingInitialWindowSize, Val: 1})
+			answered := later(c, request("GET"))
+			s.request()
+			var upload chan string
+			if silent {
+				body := newSource()
+				body.pieces <- "more than the window"
+				upload = later(c, sending(body, -1))
+				s.request()
+			}
+			synctest.Wait()
+			c.Conn().(*testkit.PipeConn).CloseWrite() // each write fails from now on
+			from := time.Now()
+			s.fr.WritePing(false, [8]byte{})
+			synctest.Wait()
+			if c.Reserve() {
+				t.Error("room on a connection that cannot be written to")
+			}
+			s.head(1, false, ":status", "200")
+			s.fr.WriteData(1, true, []byte("b"))
+			if g := <-answered; g != "200 b" {
+				t.Error(g)
+			}
+			wait := time.Duration(0)
+			if silent {
+				if g := <-upload; g != "UPSTREAM-CLOSED retry=0" {
+					t.Error(g)
+				}
+				wait = closeTime
+			}
+			<-k.over
+			within(t, from, wait)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"time"
 
 	frames "golang.org/x/net/http2"
 
@@ -39,8 +40,16 @@ func (c *ClientConn) write() {
 		c.mu.Unlock()
 		_, err := c.nc.Write(buf)
 		if err != nil {
-			c.fail(fault.UpstreamClosed, "sending the request", err, frames.ErrCodeNo)
-			return
+			// What the server has answered before it closed may still wait to be read, so the reader ends the exchanges,
+			// and this goroutine the connection if none are left.
+			c.nc.SetReadDeadline(time.Now().Add(closeTime))
+			c.Close()
+			c.mu.Lock()
+			c.unsent = err
+			for !c.ended && !c.finish {
+				c.writer.Wait()
+			}
+			break
 		}
 		c.mu.Lock()
 		if c.spare = nil; cap(buf) <= keptOut {
