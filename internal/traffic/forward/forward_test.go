@@ -137,15 +137,10 @@ func reply(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// refused returns an address that nobody listens on.
+// refused returns an address that nobody listens on: the near end of an open connection, whose port nobody else gets.
 func refused(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	return ln.Addr().String()
+	return testkit.Dial(t, testkit.Listen(t, nil).Addr).LocalAddr().String()
 }
 
 func TestForwards(t *testing.T) {
