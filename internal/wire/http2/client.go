@@ -64,13 +64,16 @@ const (
 	// clients that take bytes faster than they come.
 	streamWindow    = 256 << 10
 	maxStreamWindow = 4 << 20
-	// initialWindow and initialFrame are what HTTP/2 begins with (RFC 9113 sections 6.9.2 and 4.2).
+	// initialWindow and initialFrame are what HTTP/2 begins with (RFC 9113 sections 6.9.2 and 4.2). Every server takes frames
+	// of that size; larger ones are of no use, they only keep others waiting.
 	initialWindow = 1<<16 - 1
 	initialFrame  = 1 << 14
 	maxWindow     = 1<<31 - 1
 
-	// outLimit is how much waits for the socket before uploads pause, keptOut what of its buffer outlives a burst.
+	// outLimit is how much waits for the socket before uploads pause, outFull before nothing new begins (more, so that an
+	// upload does not keep others off the connection), keptOut what of the buffer outlives a burst.
 	outLimit = 64 << 10
+	outFull  = 4 * outLimit
 	keptOut  = 16 << 10
 	// closeTime bounds the last write of a connection, and the last read of one that cannot be written to any more.
 	closeTime = time.Second
@@ -115,7 +118,6 @@ type ClientConn struct {
 	limit    int   // of streams, as the server says
 	window   int64 // what we may send on all streams
 	initial  int64 // what we may send on a new one
-	maxFrame int
 	used     bool  // a stream was opened
 	blocked  int   // streams whose upload waits for a window or for the writer
 	leaving  bool  // no more streams
@@ -137,7 +139,7 @@ type ClientConn struct {
 // nil if opts has no timeout and the keeper arms none.
 func NewClientConn(nc net.Conn, opts *ClientOptions, w *watch.Watch, k Keeper) *ClientConn {
 	c := &ClientConn{nc: nc, opts: opts, keeper: k, watch: w, streams: map[uint32]*call{}, nextID: 1, limit: assumedStreams,
-		window: initialWindow, initial: initialWindow, maxFrame: initialFrame}
+		window: initialWindow, initial: initialWindow}
 	_, c.secure = nc.(*tls.Conn)
 	c.writer.L = &c.mu
 	c.reader.begin(c)
@@ -176,11 +178,12 @@ func (c *ClientConn) maxHead() int {
 // Conn returns the network connection.
 func (c *ClientConn) Conn() net.Conn { return c.nc }
 
-// Reserve makes room for one exchange, or reports that there is none. Exactly one RoundTrip must follow a success.
+// Reserve makes room for one exchange, or reports that there is none. Exactly one RoundTrip must follow a success. There is none
+// while the server does not read what waits for it either: requests that are given up would pile up in memory.
 func (c *ClientConn) Reserve() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leaving || len(c.streams)+c.reserved >= c.limit {
+	if c.leaving || len(c.streams)+c.reserved >= c.limit || len(c.out) > outFull {
 		return false
 	}
 	c.reserved++
@@ -202,6 +205,13 @@ func (c *ClientConn) Used() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.used
+}
+
+// Leaving reports whether the connection takes no more exchanges. Keeper.Leaving is called behind the moment that makes it so.
+func (c *ClientConn) Leaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving
 }
 
 // Ended reports whether the connection is closed or broken.

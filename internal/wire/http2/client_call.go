@@ -188,7 +188,7 @@ func (k *call) open() bool {
 
 // sendable returns how many bytes of n may be sent now in one frame. c.mu is held.
 func (k *call) sendable(n int) int {
-	return int(max(min(int64(n), int64(k.c.maxFrame), k.window, k.c.window), 0))
+	return int(max(min(int64(n), initialFrame, k.window, k.c.window), 0))
 }
 
 // sendPiece sends p, which is sendable. c.mu is held.

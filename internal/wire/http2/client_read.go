@@ -222,10 +222,13 @@ func (r *reader) data(h frames.FrameHeader) error {
 	if err != nil {
 		return err
 	}
-	if left > 0 && k != nil {
+	switch {
+	case left == 0:
+		if err := r.noisy(1); err != nil {
+			return err
+		}
+	case k != nil: // what was under way when its client left is neither use nor noise
 		r.useful()
-	} else if err := r.noisy(1); err != nil {
-		return err
 	}
 	code, reason := frames.ErrCodeNo, ""
 	if k != nil {
@@ -321,9 +324,6 @@ func (r *reader) settings(f *frames.SettingsFrame) error {
 			}
 		case frames.SettingMaxConcurrentStreams:
 			c.limit = int(min(s.Val, maxStreams))
-		case frames.SettingMaxFrameSize:
-			// Larger ones than the usual are of no use: they only keep others waiting.
-			c.maxFrame = int(min(s.Val, initialFrame))
 		case frames.SettingInitialWindowSize:
 			// RFC 9113 section 6.9.2: open streams change by the difference, and may become negative by it.
 			by := int64(s.Val) - c.initial

@@ -280,7 +280,10 @@ func TestUpstreamCancel(t *testing.T) {
 			if r := find[*frames.RSTStreamFrame](s); r.StreamID != id || r.ErrCode != frames.ErrCodeCancel {
 				t.Errorf("%v", r)
 			}
-			// What was under way does no harm.
+			// What was under way does no harm, however much it is.
+			for range 2 * maxNoise {
+				s.fr.WriteData(id, false, []byte("l"))
+			}
 			s.fr.WriteData(id, true, []byte("late"))
 			got = later(c, request("GET"))
 			s.head(s.request().StreamID, true, ":status", "200")
@@ -558,6 +561,35 @@ func TestUpstreamServerTakesNothing(t *testing.T) {
 	if g := <-other; g != "CLIENT-GONE retry=0" {
 		t.Error(g)
 	}
+}
+
+// Requests that are given up do not pile up for a server that takes no bytes: there is no room until it does.
+func TestUpstreamFull(t *testing.T) {
+	c, s, _ := connect(t, ClientOptions{}, nil)
+	s.greetAfter()
+	for n := 0; ; n++ {
+		x := request("POST")
+		x.Req.Header.Add("X-Large", strings.Repeat("x", 10_000))
+		x.Cancel(fault.New(fault.ClientGone, "left", nil))
+		_, err := ask(c, x)
+		x.Finish()
+		if err != nil && err.Error() == "no room" {
+			break
+		}
+		if n == 1000 {
+			t.Fatalf("%d bytes wait", c.pendingOut())
+		}
+	}
+	if n := c.pendingOut(); n > outFull+20_000 {
+		t.Errorf("%d bytes wait", n)
+	}
+	go io.Copy(io.Discard, s.c)
+	for deadline := time.Now().Add(10 * time.Second); !c.Reserve(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no room although the server takes everything")
+		}
+	}
+	c.Unreserve()
 }
 
 // A connection that ends loses its exchanges: those of which nothing was sent may go anywhere.

@@ -94,13 +94,13 @@ func (c *ClientConn) appendData(id uint32, p []byte, end bool) {
 	c.appended += uint64(len(h) + len(p))
 }
 
-// appendBlock adds a HEADERS frame, and CONTINUATION frames where the server takes none as large. c.mu is held.
+// appendBlock adds a HEADERS frame, and CONTINUATION frames where the block is larger. c.mu is held.
 func (c *ClientConn) appendBlock(id uint32, block []byte, end bool) {
-	n := min(len(block), c.maxFrame)
+	n := min(len(block), initialFrame)
 	// The Framer checks only the stream's number, which is ours.
 	_ = c.framer.WriteHeaders(frames.HeadersFrameParam{StreamID: id, BlockFragment: block[:n], EndStream: end, EndHeaders: n == len(block)})
 	for block = block[n:]; len(block) > 0; block = block[n:] {
-		n = min(len(block), c.maxFrame)
+		n = min(len(block), initialFrame)
 		_ = c.framer.WriteContinuation(id, n == len(block), block[:n])
 	}
 }
