@@ -181,7 +181,7 @@ func (m *Manager) spend(ctx context.Context, r *resolver, t *task, renewal bool)
 			return &authority.Error{Kind: kindBudget, Text: wait.Text, Until: wait.Until.Add(time.Duration(rand.Int64N(int64(time.Minute)))),
 				Reached: true, Advice: "it is ordered by itself then; a wildcard for the domain needs one certificate instead of many"}
 		}
-		r.limits.Ordered(s, now)
+		r.limits.Ordered(s, t.names, renewal, now)
 		return nil
 	})
 }
@@ -225,10 +225,11 @@ func (m *Manager) succeeded(t *task, set *storage.Set, issued *authority.Issued)
 		err = r.store.SaveSet(r.name, done)
 	}
 	if r.public {
-		_ = m.account(context.Background(), r, func(s *storage.Spent, now time.Time) error { // a full disk; the certificate counts more
+		// A full disk, at most: the certificate counts more, and its reservation stands for a day.
+		m.counted(r, m.account(context.Background(), r, func(s *storage.Spent, now time.Time) error {
 			r.limits.Issued(s, t.names, now)
 			return nil
-		})
+		}))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -265,6 +266,7 @@ func (m *Manager) failed(t *task, set *storage.Set, renews *entry, err error) {
 	case e.Kind == authority.KindStopped:
 		return // the order goes on after the restart
 	case !e.Reached:
+		m.lost(t, set, e)
 		m.unreached(t, e)
 		return
 	}
@@ -288,12 +290,7 @@ func (m *Manager) failed(t *task, set *storage.Set, renews *entry, err error) {
 	set.Next = set.Next.UTC().Truncate(time.Second)
 	set.Problem = &storage.Problem{Kind: e.Kind, Text: e.Text, Advice: e.Advice}
 	serr := r.store.SaveSet(r.name, set)
-	if r.public && len(e.Failed) > 0 {
-		_ = m.account(context.Background(), r, func(s *storage.Spent, now time.Time) error { // the back-off of the set keeps to the limit as well
-			r.limits.Failed(s, e.Failed, now)
-			return nil
-		})
-	}
+	m.lost(t, set, e)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r.gate.passed()
@@ -302,6 +299,29 @@ func (m *Manager) failed(t *task, set *storage.Set, renews *entry, err error) {
 		r.penalty[t.key()] = set.Next // not even that could be kept
 	}
 	m.tell(t, e, set.Next)
+}
+
+// lost counts what a failed attempt cost, and gives back what it reserved if no order is left of it.
+func (m *Manager) lost(t *task, set *storage.Set, e *authority.Error) {
+	r := t.resolver
+	over := set.Order == nil && e.Kind != kindBudget
+	if !r.public || !over && len(e.Failed) == 0 {
+		return
+	}
+	m.counted(r, m.account(context.Background(), r, func(s *storage.Spent, now time.Time) error {
+		if over {
+			r.limits.Released(s, t.names)
+		}
+		r.limits.Failed(s, e.Failed, now) // the back-off of the set keeps to the limit as well
+		return nil
+	}))
+}
+
+// counted says that the budget could not be written down; nil takes that back.
+func (m *Manager) counted(r *resolver, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.complain(r.name, "What was used of the CA's limits cannot be written down", err)
 }
 
 // unreached closes the gate of the resolver: nothing was asked of the CA, so nothing is held against the names.

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -118,29 +119,73 @@ func (l Limits) Allow(s *storage.Spent, names []string, renewal bool, now time.T
 	check(l.Sets, s.Sets[storage.ID(names)], "certificates for the same names")
 	for _, n := range names {
 		check(l.Failures, s.Failures[n], "failed validations of "+n)
-		if d := Registered(n); !renewal {
-			check(l.Certificates, s.Certificates[d], "certificates for "+d)
+	}
+	if renewal {
+		return worst
+	}
+	for _, d := range domains(names) {
+		check(l.Certificates, s.Certificates[d], "certificates for "+d)
+		if until := now.Add(underWay); worst.Until.Before(until) && !l.room(s, d, storage.ID(names), now) {
+			worst = Reason{until, fmt.Sprintf("orders under way may spend our budget of certificates for %s: %s", d, l.Certificates)}
 		}
 	}
 	return worst
 }
 
-// Ordered, Issued and Failed count what happened and forget what no limit counts any more.
-func (l Limits) Ordered(s *storage.Spent, now time.Time) {
+// Orders under way hold a part of the budget until they end, or for reserved where nobody says so. Others that need it
+// look again after underWay.
+const (
+	underWay = 10 * time.Minute
+	reserved = 24 * time.Hour
+)
+
+// room reports whether the certificates of a domain, and the orders under way other than that for id, leave room for one.
+func (l Limits) room(s *storage.Spent, domain, id string, now time.Time) bool {
+	if l.Certificates.N <= 0 {
+		return true
+	}
+	n := len(within(s.Certificates[domain], now, l.Certificates.Window))
+	for other, r := range s.Reserved {
+		if other != id && now.Sub(r.At) < reserved && slices.Contains(r.Domains, domain) {
+			n++
+		}
+	}
+	return n < l.Certificates.N
+}
+
+// domains are the registered domains of names, each once.
+func domains(names []string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, Registered(n))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Ordered, Issued and Failed count what happened and forget what no limit counts any more. An order that is no renewal
+// reserves what its certificate will count for, until Issued or Released.
+func (l Limits) Ordered(s *storage.Spent, names []string, renewal bool, now time.Time) {
 	if l.Orders.N > 0 {
 		s.Orders = append(within(s.Orders, now, l.Orders.Window), now)
 	}
+	maps.DeleteFunc(s.Reserved, func(_ string, r storage.Reservation) bool { return now.Sub(r.At) >= reserved })
+	if l.Certificates.N > 0 && !renewal {
+		if s.Reserved == nil {
+			s.Reserved = map[string]storage.Reservation{}
+		}
+		s.Reserved[storage.ID(names)] = storage.Reservation{At: now, Domains: domains(names)}
+	}
 }
+
+// Released gives back what an order reserved that has ended without a certificate.
+func (l Limits) Released(s *storage.Spent, names []string) { delete(s.Reserved, storage.ID(names)) }
 
 // Issued counts a certificate.
 func (l Limits) Issued(s *storage.Spent, names []string, now time.Time) {
+	l.Released(s, names)
 	s.Sets = count(s.Sets, []string{storage.ID(names)}, l.Sets, now)
-	var domains []string
-	for _, n := range names {
-		domains = append(domains, Registered(n))
-	}
-	slices.Sort(domains)
-	s.Certificates = count(s.Certificates, slices.Compact(domains), l.Certificates, now)
+	s.Certificates = count(s.Certificates, domains(names), l.Certificates, now)
 }
 
 // Failed counts failed validations.

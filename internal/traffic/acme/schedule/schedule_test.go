@@ -119,7 +119,7 @@ func TestLimits(t *testing.T) {
 			}
 			break
 		}
-		l.Ordered(&s, now)
+		l.Ordered(&s, []string{name}, false, now)
 		l.Issued(&s, []string{name}, now)
 		now = now.Add(time.Minute)
 	}
@@ -138,17 +138,57 @@ func TestLimits(t *testing.T) {
 	now = now.Add(2 * week)
 	l.Issued(&s, []string{"x.example.net"}, now)
 	l.Failed(&s, []string{"x.example.net"}, now)
-	l.Ordered(&s, now)
-	if len(s.Certificates) != 1 || len(s.Sets) != 1 || len(s.Failures) != 1 || len(s.Orders) != 1 {
+	l.Ordered(&s, []string{"y.example.net"}, false, now)
+	if len(s.Certificates) != 1 || len(s.Sets) != 1 || len(s.Failures) != 1 || len(s.Orders) != 1 || len(s.Reserved) != 1 {
 		t.Errorf("what is too old is kept: %+v", s)
 	}
 	// A private CA has no limits, and nothing is kept for it.
 	var none storage.Spent
 	private := LimitsOf("https://ca.internal/dir")
 	private.Issued(&none, []string{"a"}, now)
-	private.Ordered(&none, now)
-	if len(none.Orders)+len(none.Sets) != 0 {
+	private.Ordered(&none, []string{"a"}, false, now)
+	if len(none.Orders)+len(none.Sets)+len(none.Reserved) != 0 {
 		t.Errorf("budget of a private CA: %+v", none)
+	}
+}
+
+// TestReserved: orders under way hold their part of the budget until they end, or for a day.
+func TestReserved(t *testing.T) {
+	l := Limits{Certificates: Rate{2, week}}
+	a, b, c := []string{"a.example.com"}, []string{"b.example.com", "www.b.example.com"}, []string{"c.example.com"}
+	var s storage.Spent
+	allowed := func(names []string, renewal bool, now time.Time, want bool) {
+		t.Helper()
+		r := l.Allow(&s, names, renewal, now)
+		if r.Until.IsZero() != want {
+			t.Errorf("%s: waits until %s: %s", names, r.Until, r.Text)
+		}
+	}
+	l.Ordered(&s, a, false, noon)
+	l.Ordered(&s, []string{"r.example.com"}, true, noon)
+	allowed(b, false, noon, true)
+	l.Ordered(&s, b, false, noon)
+	allowed(c, false, noon, false)
+	if r := l.Allow(&s, c, false, noon); !r.Until.Equal(noon.Add(underWay)) {
+		t.Errorf("waits until %s", r.Until)
+	}
+	allowed(b, false, noon, true) // the same order once more
+	allowed(c, true, noon, true)
+	allowed([]string{"a.example.org"}, false, noon, true)
+	l.Released(&s, b)
+	allowed(c, false, noon, true)
+	l.Issued(&s, a, noon)
+	allowed(c, false, noon, true)
+	l.Ordered(&s, b, false, noon)
+	allowed(c, false, noon, false)
+	allowed(c, false, noon.Add(25*time.Hour), true)
+	l.Ordered(&s, c, false, noon.Add(25*time.Hour))
+	if len(s.Reserved) != 1 {
+		t.Errorf("reserved: %v", s.Reserved)
+	}
+	l.Issued(&s, c, noon.Add(25*time.Hour))
+	if r := l.Allow(&s, b, false, noon.Add(25*time.Hour)); !r.Until.Equal(noon.Add(week)) {
+		t.Errorf("waits until %s: %s", r.Until, r.Text)
 	}
 }
 

@@ -130,6 +130,15 @@ type Spent struct {
 	Certificates map[string][]time.Time `json:"certificates,omitempty"`
 	Sets         map[string][]time.Time `json:"sets,omitempty"`
 	Failures     map[string][]time.Time `json:"failures,omitempty"`
+	// Reserved are first orders under way, by ID: their certificates will count.
+	Reserved map[string]Reservation `json:"reserved,omitempty"`
+}
+
+// Reservation is a part of the budget that an order will use when it succeeds.
+type Reservation struct {
+	// At is when the order was made, Domains the registered domains that its certificate will count for.
+	At      time.Time `json:"at"`
+	Domains []string  `json:"domains"`
 }
 
 // Content is all that a resolver has. It is a copy: nothing of it is shared with the store.
