@@ -3,6 +3,7 @@ package docker
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,19 +19,26 @@ type vantage struct {
 	networks []string
 }
 
-// vantageOf is what Sluice sees from a container.
-func vantageOf(c *container) vantage {
-	return vantage{host: c.mode == "host", inside: c.mode != "host", networks: c.networkNames()}
-}
-
-func (v *vantage) shares(name string) bool {
-	for _, n := range v.networks {
-		if n == name {
-			return true
+// vantageOf is what Sluice sees from a container. One that uses the network of another sees what that one does; known is
+// false where find does not have it.
+func vantageOf(c *container, find func(id string) *container) (v vantage, known bool) {
+	for range maxJoins + 1 {
+		id := c.joins()
+		if id == "" {
+			return vantage{host: c.mode == "host", inside: c.mode != "host", networks: c.networkNames()}, true
+		}
+		if c = find(id); c == nil {
+			break
 		}
 	}
-	return false
+	return vantage{}, false
 }
+
+func (v *vantage) equal(o vantage) bool {
+	return v.host == o.host && v.inside == o.inside && slices.Equal(v.networks, o.networks)
+}
+
+func (v *vantage) shares(name string) bool { return slices.Contains(v.networks, name) }
 
 // world is what deriving a container needs to know around it.
 type world struct {

@@ -40,9 +40,8 @@ type RouterService struct {
 	// Args and Environ are what it is started with.
 	Args, Environ []string
 
-	networks []string
-	host     bool
-	binds    [][2]string // inside, outside
+	container *container
+	binds     [][2]string // inside, outside
 }
 
 // IsCompose reports whether a document is a compose file.
@@ -121,19 +120,19 @@ func (p *Project) service(root any, name string, v any) {
 	task.labels = p.labels(at(v, "deploy"), taskSource, "services", name, "deploy", "labels")
 	p.swarm = append(p.swarm, &task)
 
-	if isRouter(text(at(v, "image")), text(at(v, "build")), name) && p.Router == nil {
-		p.Router = &RouterService{Name: name, Args: words(at(v, "command")), networks: c.networkNames(), host: c.mode == "host"}
+	if isRouter(text(at(v, "image")), at(v, "build") != nil, name) && p.Router == nil {
+		p.Router = &RouterService{Name: name, Args: words(at(v, "command")), container: c}
 		p.Router.Environ = pairs(at(v, "environment"))
 		p.binds(v)
 	}
 }
 
 // isRouter tells from the name of an image, or the service's own where the image is built, what runs in it.
-func isRouter(image, build, service string) bool {
+func isRouter(image string, built bool, service string) bool {
 	base := service
 	if image != "" {
 		base = image[strings.LastIndexByte(image, '/')+1:]
-	} else if build == "" {
+	} else if !built {
 		return false
 	}
 	base, _, _ = strings.Cut(base, ":")
@@ -310,9 +309,6 @@ func (p *Project) HasSwarmLabels() bool {
 func (p *Project) survey(s *settings, provider, prefix string, all []*container) ([]Report, dynamic.Snapshot) {
 	w := &world{settings: s, host: func() string { return "127.0.0.1" }, ready: func(*container, string) bool { return true },
 		late: func(*container) bool { return false }, vantage: vantage{host: true}}
-	if r := p.Router; r != nil {
-		w.vantage = vantage{host: r.host, inside: !r.host, networks: r.networks}
-	}
 	w.find = func(id string) *container {
 		for _, c := range all {
 			if c.id == id || c.name == id {
@@ -320,6 +316,10 @@ func (p *Project) survey(s *settings, provider, prefix string, all []*container)
 			}
 		}
 		return nil
+	}
+	if r := p.Router; r != nil {
+		// Where its network is that of a container elsewhere, nothing tells what it sees.
+		w.vantage, _ = vantageOf(r.container, w.find)
 	}
 	m := newMerger()
 	var reports []Report

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/core/diag"
+	"sluice/internal/core/dynamic"
 )
 
 // Times of following an engine.
@@ -63,8 +64,10 @@ type follower struct {
 	inbox   chan func()
 	members map[string]*member
 	vantage vantage
-	queue   []string
-	asking  int
+	// own is the id of the container that Sluice runs in, once it has been found.
+	own    string
+	queue  []string
+	asking int
 	// talk is the conversation of the present session, nil while the engine is lost.
 	talk    engine
 	session context.Context
@@ -213,13 +216,12 @@ func (f *follower) makeUnits(now time.Time) (out []change) {
 	w := f.world(now)
 	for id := range f.changed {
 		m := f.members[id]
-		if m == nil || m.c == nil {
+		if m == nil || m.c == nil && m.err == nil {
 			out = append(out, change{id, nil})
 			continue
 		}
-		p, why := f.state(m, now)
-		u := w.derive(id, f.source(m.c), m.c, p, why)
-		u.late = w.late(m.c)
+		u := f.makeUnit(w, m, now)
+		u.late = w.late(u.c)
 		m.unit = u
 		if u.presence == live && f.settings.watch {
 			f.probeAll(m, u.targets, now)
@@ -234,6 +236,27 @@ func (f *follower) makeUnits(now time.Time) (out []change) {
 	}
 	clear(f.changed)
 	return out
+}
+
+// makeUnit makes the unit of a container that has been inspected, or could not be.
+func (f *follower) makeUnit(w *world, m *member, now time.Time) *unit {
+	failed := func(source string) diag.Finding {
+		return diag.Finding{Place: diag.Place{Source: source}, Severity: diag.Error, Code: CodeUnread, Message: "cannot be inspected: " + m.err.Error()}
+	}
+	if m.c == nil {
+		c := &container{id: m.id}
+		finding := failed(f.source(c))
+		finding.Hint = "it is not served"
+		return &unit{key: m.id, source: f.source(c), c: c, why: finding.Message, config: &dynamic.Config{}, findings: diag.List{finding}}
+	}
+	p, why := f.state(m, now)
+	u := w.derive(m.id, f.source(m.c), m.c, p, why)
+	if m.err != nil && u.presence != invisible {
+		finding := failed(u.source)
+		finding.Hint = "what was known of it stays in force"
+		u.findings = append(u.findings, finding)
+	}
+	return u
 }
 
 // source is how findings call a container.
@@ -251,22 +274,25 @@ func (f *follower) source(c *container) string {
 	return "container " + name
 }
 
+// find returns a container that is there, by its id, the beginning of it, or its name; nil if there is none.
+func (f *follower) find(id string) *container {
+	if m := f.members[id]; m != nil && m.removed.IsZero() {
+		return m.c
+	}
+	for _, m := range f.members {
+		if m.c != nil && m.removed.IsZero() && (m.c.name == id || len(id) >= 12 && strings.HasPrefix(m.id, id)) {
+			return m.c
+		}
+	}
+	return nil
+}
+
 func (f *follower) world(now time.Time) *world {
 	return &world{
 		settings: f.settings,
 		vantage:  f.vantage,
-		find: func(id string) *container {
-			if m := f.members[id]; m != nil && m.removed.IsZero() {
-				return m.c
-			}
-			for _, m := range f.members {
-				if m.c != nil && m.removed.IsZero() && (m.c.name == id || len(id) >= 12 && strings.HasPrefix(m.id, id)) {
-					return m.c
-				}
-			}
-			return nil
-		},
-		host: f.host,
+		find:     f.find,
+		host:     f.host,
 		ready: func(c *container, address string) bool {
 			m := f.members[c.id]
 			return !f.settings.watch || m != nil && m.answers[address]

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/static"
 	"sluice/internal/testkit"
@@ -662,6 +663,85 @@ func TestWithoutWatching(t *testing.T) {
 		if got := s.servers(); got != "s=10.0.0.1:80" {
 			t.Errorf("got %q", got)
 		}
+	})
+}
+
+// TestCannotBeInspected checks that a container whose inspection fails is reported, with and without watching.
+func TestCannotBeInspected(t *testing.T) {
+	make := func() *fake {
+		e := newFake(web(t, "a", "10.0.0.1"), web(t, "b", "10.0.0.2", "age=1"))
+		e.failures["b"] = 3
+		return e
+	}
+	e := make()
+	play(t, nil, map[string]*fake{"": e}, func(s *scene) {
+		s.want("s=10.0.0.1:80")
+		if got := s.codes(); got != "error "+CodeUnread {
+			t.Errorf("findings %q", got)
+		}
+		s.sleep(3 * time.Second)
+		s.want("s=10.0.0.1:80,10.0.0.2:80")
+		if got := s.codes(); got != "" {
+			t.Errorf("findings %q", got)
+		}
+		e.mu.Lock()
+		e.failures["b"] = 2
+		e.mu.Unlock()
+		e.edit("b", func(c *container) { c.name = "renamed" }, "rename")
+		s.want("s=10.0.0.1:80,10.0.0.2:80") // as it was known
+		if got := s.codes(); got != "error "+CodeUnread {
+			t.Errorf("findings %q", got)
+		}
+		s.sleep(3 * time.Second)
+		if got := s.codes(); got != "" {
+			t.Errorf("findings %q", got)
+		}
+	})
+	play(t, func(o *static.Docker) { o.Watch = false }, map[string]*fake{"": make()}, func(s *scene) {
+		s.want("s=10.0.0.1:80")
+		if got := s.codes(); got != "error "+CodeUnread {
+			t.Errorf("findings %q", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		e := make()
+		o := static.Docker{}
+		o.SetDefaults()
+		p := New(o, Options{Getenv: func(string) string { return "" }})
+		newScene(t, p)
+		p.open = func(*settings) dial { return e.dial }
+		reports, snapshot := p.Survey(t.Context())
+		if len(reports) != 2 || !reports[0].Served || reports[1].Container != "container b" || reports[1].Served ||
+			reports[1].Why != "cannot be inspected: the engine is confused" {
+			t.Errorf("reports %+v", reports)
+		}
+		if f := snapshot.Fragments; len(f) != 2 || !f[1].Findings.Has(diag.Error) {
+			t.Errorf("fragments %v", f)
+		}
+	})
+}
+
+// TestOwnNetwork checks that Sluice in the network of another container sees what that one sees, also after that one has
+// got other networks.
+func TestOwnNetwork(t *testing.T) {
+	e := newFake(makeContainer(t, "sluice", "mode=container:vpn"), makeContainer(t, "vpn", "mode=container:base", "traefik.enable=false"),
+		makeContainer(t, "base", "near=10.1.0.9", "traefik.enable=false"),
+		makeContainer(t, "c", "80/tcp", "far=10.0.0.1", "near=10.1.0.1"))
+	synctest.Test(t, func(t *testing.T) {
+		e.broken = make(chan error)
+		o := static.Docker{}
+		o.SetDefaults()
+		p := New(o, Options{Getenv: func(string) string { return "" }})
+		s := newScene(t, p)
+		p.self = ownContainer{in: true, id: "sluice"}
+		p.open = func(*settings) dial { return e.dial }
+		s.run(func(s *scene) {
+			s.want("c=10.1.0.1:80")
+			e.edit("base", func(c *container) { c.networks = makeContainer(t, "x", "far=10.0.0.9").networks }, "connect")
+			s.want("c=10.0.0.1:80")
+			e.remove("base", "die", "destroy")
+			s.want("c=10.0.0.1:80") // nothing better is known
+		})
 	})
 }
 

@@ -11,6 +11,8 @@ type member struct {
 	id string
 	// c is nil before the first inspection.
 	c *container
+	// err is why the last inspection failed; nil if it did not.
+	err error
 	// events counts what happened to it; an inspection that began before the last event is stale.
 	events int
 	// seen says that it ran while we looked.
@@ -44,7 +46,7 @@ func (f *follower) member(id string) *member {
 // known takes a container as the engine describes it.
 func (f *follower) known(m *member, c *container) {
 	was := m.c
-	m.c, m.removed = c, time.Time{}
+	m.c, m.err, m.removed = c, nil, time.Time{}
 	if was != nil && was.started != c.started {
 		m.drain = time.Time{} // another life
 	}
@@ -58,12 +60,25 @@ func (f *follower) known(m *member, c *container) {
 		}
 	}
 	if f.self(m.id) {
-		f.vantage = vantageOf(c)
+		f.own = m.id
+	}
+	f.lookAround()
+	f.touch(m)
+}
+
+// lookAround finds out anew what Sluice sees from its own container, or from the one whose network it uses. As long as
+// that one is not there, what was seen last stays.
+func (f *follower) lookAround() {
+	own := f.members[f.own]
+	if own == nil || own.c == nil {
+		return
+	}
+	if v, known := vantageOf(own.c, f.find); known && !f.vantage.equal(v) {
+		f.vantage = v
 		for id := range f.members {
 			f.changed[id] = true
 		}
 	}
-	f.touch(m)
 }
 
 // evict takes note that a container has the addresses of another one: that one must have ended without our hearing of it,
@@ -168,7 +183,7 @@ func (f *follower) gone(m *member) {
 		f.changed[m.id] = true
 		return
 	}
-	m.removed = time.Now()
+	m.err, m.removed = nil, time.Now()
 	f.touch(m)
 }
 

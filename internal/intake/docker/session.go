@@ -231,6 +231,10 @@ func (f *follower) answered(id string, c *container, err error) {
 		case err != nil:
 			f.log.Warn("A container cannot be inspected", "providerName", f.settings.section, "container", id, "error", err)
 			session := f.session
+			if session.Err() == nil && (m.err == nil || m.err.Error() != err.Error()) {
+				m.err = err
+				f.changed[id] = true
+			}
 			time.AfterFunc(inspectRetry, func() {
 				f.do(func() {
 					if m := f.members[id]; m != nil && f.session == session {

@@ -34,6 +34,8 @@ const (
 	CodeConstraint = "CONSTRAINT"
 	// CodeTemplate: the default rule cannot be made.
 	CodeTemplate = "TEMPLATE"
+	// CodeUnread: the engine does not describe a container.
+	CodeUnread = "CONTAINER-NOT-INSPECTED"
 	// CodeEngine: an engine does not answer.
 	CodeEngine = "ENGINE-LOST"
 	// CodeBadValue: a value, or two together, make no sense.

@@ -106,12 +106,10 @@ func (f *follower) surveyed(ctx context.Context) []*unit {
 	}
 	w.late = func(*container) bool { return true }
 	var out []*unit
-	for id, m := range f.members {
-		if m.c == nil {
-			continue
+	for _, m := range f.members {
+		if m.c != nil || m.err != nil {
+			out = append(out, f.makeUnit(w, m, now))
 		}
-		p, why := f.state(m, now)
-		out = append(out, w.derive(id, f.source(m.c), m.c, p, why))
 	}
 	slices.SortFunc(out, func(a, b *unit) int { return strings.Compare(a.source+a.key, b.source+b.key) })
 	return out

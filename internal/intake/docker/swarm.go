@@ -217,7 +217,13 @@ func (f *follower) converseSwarm(ctx context.Context, talk engine) error {
 	if f.selfID != "" {
 		// Our own container tells which networks are reached. A manager elsewhere does not know it.
 		if c, err := talk.inspect(ctx, f.selfID); err == nil {
-			f.do(func() { f.vantage = vantageOf(c) })
+			v, known := vantageOf(c, func(id string) *container {
+				owner, _ := talk.inspect(ctx, id) // nil with an error
+				return owner
+			})
+			if known {
+				f.do(func() { f.vantage = v })
+			}
 		}
 	}
 	if err := poll(); err != nil {
