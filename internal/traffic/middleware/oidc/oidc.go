@@ -177,6 +177,9 @@ func (g *guard) current(x *httpmsg.Exchange, s *session) (*session, setCookies, 
 	renewed := *s
 	renewed.Last = now.Unix()
 	lines, err := g.keep(x, &renewed)
+	if err == errGrant {
+		return nil, nil, nil
+	}
 	return &renewed, lines, err
 }
 
@@ -207,7 +210,7 @@ func (g *guard) load(x *httpmsg.Exchange) (s *session, err error) {
 // sealedIn is the label of a session in the store.
 func sealedIn(id string) string { return "stored " + id }
 
-// keep stores a session and returns the cookies that lead to it.
+// keep stores a session and returns the cookies that lead to it. errGrant says that it was ended since it was read.
 func (g *guard) keep(x *httpmsg.Exchange, s *session) (setCookies, error) {
 	if g.store == nil {
 		sealed, err := g.seals.seal(g.session.name, s)
@@ -220,13 +223,17 @@ func (g *guard) keep(x *httpmsg.Exchange, s *session) (setCookies, error) {
 		}
 		return lines, nil
 	}
-	if s.stored == "" {
+	fresh := s.stored == ""
+	if fresh {
 		s.stored = random(32)
 	}
 	ctx, end := outgoing.Within(x, g.patience)
-	err := g.put(ctx, s)
+	err := g.put(ctx, s, fresh)
 	end()
-	if err != nil {
+	switch {
+	case err == errGrant:
+		return nil, err
+	case err != nil:
 		return nil, g.failed(x, "storing the session", err)
 	}
 	lines, err := g.session.write(x, s.stored)
@@ -236,13 +243,13 @@ func (g *guard) keep(x *httpmsg.Exchange, s *session) (setCookies, error) {
 	return lines, nil
 }
 
-// put stores a session.
-func (g *guard) put(ctx context.Context, s *session) error {
+// put stores a session, see store.save.
+func (g *guard) put(ctx context.Context, s *session, fresh bool) error {
 	sealed, err := g.seals.seal(sealedIn(s.stored), s)
 	if err != nil {
 		return err
 	}
-	return g.store.save(ctx, s.stored, sealed, s, g.left(s))
+	return g.store.save(ctx, s.stored, sealed, s, g.left(s), fresh)
 }
 
 // left is how long a session lives from now on.

@@ -33,9 +33,13 @@ func (g *guard) renewStored(ctx context.Context, s *session) (*session, error) {
 			return nil, &unavailable{err}
 		}
 		if mine {
-			fresh, err := g.renewLocked(ctx, s)
-			// A request that was given up has its time behind it. Where this fails, the lock ends by itself.
-			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			// Also for a client that leaves: what the provider gives instead of the old refresh token must reach the store.
+			staying := context.WithoutCancel(ctx)
+			renewing, cancel := context.WithTimeout(staying, g.patience)
+			fresh, err := g.renewLocked(renewing, s)
+			cancel()
+			// A renewal that was given up has its time behind it. Where this fails, the lock ends by itself.
+			late, cancel := context.WithTimeout(staying, time.Second)
 			_ = g.store.unlock(late, s.stored)
 			cancel()
 			return fresh, err
@@ -65,8 +69,10 @@ func (g *guard) renewLocked(ctx context.Context, s *session) (*session, error) {
 		return nil, err
 	}
 	renewed := *shared
-	renewed.stored, renewed.Last = s.stored, time.Now().Unix()
-	if err := g.put(ctx, &renewed); err != nil {
+	renewed.stored = s.stored // Last stays: current sees by it that a sliding session is to be written, cookies too
+	if err := g.put(ctx, &renewed, false); err == errGrant {
+		return nil, err
+	} else if err != nil {
 		return nil, &unavailable{err}
 	}
 	return &renewed, nil

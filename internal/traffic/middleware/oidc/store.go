@@ -49,11 +49,18 @@ func (s *store) key(kind, name string) string {
 	return s.prefix + kind + ":" + hex.EncodeToString(sum[:])
 }
 
-// save keeps a sealed session under id for life.
-func (s *store) save(ctx context.Context, id, sealed string, of *session, life time.Duration) error {
+// save keeps a sealed session under id for life. One that is not fresh must be there still: errGrant says that it was ended
+// meanwhile, and stays so.
+func (s *store) save(ctx context.Context, id, sealed string, of *session, life time.Duration, fresh bool) error {
 	key := s.key("session", id)
-	if err := s.db.Set(ctx, key, sealed, life); err != nil {
+	if fresh {
+		if err := s.db.Set(ctx, key, sealed, life); err != nil {
+			return err
+		}
+	} else if there, err := s.db.SetPresent(ctx, key, sealed, life); err != nil {
 		return err
+	} else if !there {
+		return errGrant
 	}
 	for kind, name := range map[string]string{"sid": of.sid(), "sub": of.sub()} {
 		if name == "" {

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"maps"
 	"net/url"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"sluice/internal/core/dynamic"
 	"sluice/internal/core/secret"
 	"sluice/internal/traffic/middleware"
+	"sluice/internal/wire/httpmsg"
 )
 
 func stored(p *fakeProvider, address string, change func(*dynamic.OIDC)) *dynamic.OIDC {
@@ -150,6 +152,103 @@ func TestStoreRenews(t *testing.T) {
 	time.Sleep(holdBad + 100*time.Millisecond)
 	if a := b.get("https://app.test/"); a.status != 200 {
 		t.Errorf("got %d, %v", a.status, a.err)
+	}
+}
+
+// agedInStore changes a session in the store, and returns it as a request finds it then.
+func (b *browser) agedInStore(t *testing.T, last, expires time.Duration) *session {
+	t.Helper()
+	g := b.site.guard
+	id := strings.TrimPrefix(b.cookies["login-session"], "1.")
+	s, err := g.fetch(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s.Last, s.Expires = now.Add(-last).Unix(), now.Add(expires).Unix()
+	if err := g.put(t.Context(), s, false); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestStoredRenewalOutlivesClient holds that a refresh token which was used up for a client that left is replaced in the store.
+func TestStoredRenewalOutlivesClient(t *testing.T) {
+	redis := miniredis.RunT(t)
+	p := newProvider(t)
+	b := newBrowser(newSite(t, stored(p, redis.Addr(), nil)))
+	b.login(p, "https://app.test/", nil)
+	s := b.agedInStore(t, 0, -time.Minute)
+	g := b.site.guard
+	ctx, leave := context.WithCancel(t.Context())
+	p.mu.Lock() // the provider takes its time
+	done := make(chan error, 1)
+	go func() {
+		_, err := g.renewStored(ctx, s)
+		done <- err
+	}()
+	for deadline := time.Now().Add(10 * time.Second); !redis.Exists(g.store.key("lock", s.stored)); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.mu.Unlock()
+			t.Fatal("nobody renews")
+		}
+	}
+	leave()
+	p.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	now, err := g.fetch(t.Context(), s.stored)
+	if err != nil || now.Refresh == s.Refresh || now.stale(time.Now()) {
+		t.Errorf("the store has the session %+v, %v", now, err)
+	}
+}
+
+// TestStoredSessionsSlide holds that a renewal of tokens does not keep a session from sliding, in the store or in the browser.
+func TestStoredSessionsSlide(t *testing.T) {
+	redis := miniredis.RunT(t)
+	p := newProvider(t)
+	b := newBrowser(newSite(t, stored(p, redis.Addr(), func(c *dynamic.OIDC) { c.Session.Sliding = new(true) })))
+	b.login(p, "https://app.test/", nil)
+	old := b.agedInStore(t, 20*time.Hour, -time.Minute)
+	if a := b.get("https://app.test/"); a.status != 200 || len(b.last) == 0 {
+		t.Fatalf("got %d, cookies %q, %v", a.status, b.last, a.err)
+	}
+	g := b.site.guard
+	s, err := g.fetch(t.Context(), old.stored)
+	if err != nil || s.Refresh == old.Refresh || time.Since(time.Unix(s.Last, 0)) > time.Minute {
+		t.Errorf("the store has %+v, %v", s, err)
+	}
+	if left := redis.TTL(g.store.key("session", old.stored)); left < 23*time.Hour {
+		t.Errorf("it lives for %v", left)
+	}
+	if a := b.get("https://app.test/"); a.status != 200 || len(b.last) > 0 {
+		t.Errorf("again: %d, cookies %q", a.status, b.last)
+	}
+}
+
+// TestEndedStaysEnded holds that a session which is ended while a request with it is under way does not come back.
+func TestEndedStaysEnded(t *testing.T) {
+	redis := miniredis.RunT(t)
+	p := newProvider(t)
+	b := newBrowser(newSite(t, stored(p, redis.Addr(), func(c *dynamic.OIDC) { c.Session.Sliding = new(true) })))
+	b.login(p, "https://app.test/", nil)
+	s := b.agedInStore(t, 20*time.Hour, time.Hour)
+	g := b.site.guard
+	if err := g.store.drop(t.Context(), s.stored); err != nil {
+		t.Fatal(err)
+	}
+	x := &httpmsg.Exchange{}
+	if now, lines, err := g.current(x, s); now != nil || lines != nil || err != nil {
+		t.Errorf("got %+v, %q, %v", now, lines, err)
+	}
+	if err := g.put(t.Context(), s, false); err != errGrant {
+		t.Errorf("storing it: %v", err)
+	}
+	for _, key := range redis.Keys() {
+		if strings.Contains(key, ":session:") {
+			t.Error("the session is back")
+		}
 	}
 }
 

@@ -25,9 +25,21 @@ func (d *DB) Set(ctx context.Context, key, value string, life time.Duration) err
 
 // SetAbsent makes value that of key for life, if it has none, and reports whether it had none.
 func (d *DB) SetAbsent(ctx context.Context, key, value string, life time.Duration) (bool, error) {
-	err := d.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+	return d.whether(ctx, func(b rueidis.Builder) rueidis.Completed {
 		return b.Set().Key(key).Value(value).Nx().PxMilliseconds(millis(life)).Build()
-	}).Error()
+	})
+}
+
+// SetPresent makes value that of key for life, if it has one already, and reports whether it had one.
+func (d *DB) SetPresent(ctx context.Context, key, value string, life time.Duration) (bool, error) {
+	return d.whether(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Set().Key(key).Value(value).Xx().PxMilliseconds(millis(life)).Build()
+	})
+}
+
+// whether runs a command that answers nothing where its condition does not hold, and reports whether it holds.
+func (d *DB) whether(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (bool, error) {
+	err := d.do(ctx, build).Error()
 	if rueidis.IsRedisNil(err) {
 		return false, nil
 	}
