@@ -5,11 +5,9 @@
 package jwt
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"slices"
 	"strings"
@@ -52,6 +50,7 @@ type guard struct {
 	rules    *claims.Rules
 	leeway   time.Duration
 	patience time.Duration
+	memory   *httpmsg.Budget // of forms
 	next     httpmsg.Handler
 }
 
@@ -172,7 +171,7 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 		return nil, err
 	}
 	o := c.JWT
-	g := &guard{trusted: o.TrustedIssuers, allowed: o.Algorithms, form: o.TokenKey, forwards: o.ForwardAuthorization, leeway: o.Leeway.Std(), next: next}
+	g := &guard{trusted: o.TrustedIssuers, allowed: o.Algorithms, form: o.TokenKey, forwards: o.ForwardAuthorization, leeway: o.Leeway.Std(), memory: env.Budget, next: next}
 	g.source = middleware.NewToken(&dynamic.TokenSource{Header: "Authorization", HeaderAuthScheme: "Bearer", Query: o.TokenKey})
 	var err error
 	if g.rules, err = claims.NewRules(o.Claims, o.UsernameClaim, o.ForwardHeaders); err != nil {
@@ -331,23 +330,9 @@ func (g *guard) token(x *httpmsg.Exchange) (text []byte, ok bool, err error) {
 	if text, ok = g.source.Of(x); ok || text != nil || g.form == "" {
 		return text, ok, nil
 	}
-	kind, _, _ := bytes.Cut(x.Req.Header.Get(httpmsg.HdrContentType), []byte{';'})
-	if x.Req.Body == nil || !httpmsg.View(bytes.TrimSpace(kind)).EqualFold("application/x-www-form-urlencoded") {
-		return nil, false, nil
-	}
-	body, whole, err := spool.Read(x.Req.Body, x.Req.ContentLength, spool.Limits{Max: maxForm})
+	form, _, err := spool.Form(x, maxForm, g.memory)
 	if err != nil {
 		return nil, false, err
-	}
-	x.OnFinish(body)
-	if !whole {
-		x.Req.Body, x.Req.Continue = body, false
-		return nil, false, nil
-	}
-	x.Req.Body, x.Req.ContentLength, x.Req.Continue = body.Source(), body.Size(), false
-	form := make([]byte, body.Size())
-	if _, err := io.ReadFull(body.Reader(), form); err != nil {
-		return nil, false, fault.New(fault.Internal, "jwt: reading the form", err)
 	}
 	value, times := middleware.QueryValue(form, g.form)
 	return []byte(value), times == 1 && value != "", nil

@@ -25,7 +25,7 @@ func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (htt
 	o := c.OIDC
 	state, session := withDefaults(o)
 	g := &guard{authParams: o.AuthParams, pkce: o.PKCE || o.ClientSecret.IsZero(), noLogin: o.DisableLogin, sidRequired: o.BackchannelLogoutSessionsRequired,
-		life: time.Duration(session.Expiry) * time.Second, sliding: isTrue(session.Sliding), refresh: isTrue(session.Refresh), next: next}
+		life: time.Duration(session.Expiry) * time.Second, sliding: isTrue(session.Sliding), refresh: isTrue(session.Refresh), memory: env.Budget, next: next}
 	var err error
 	for _, p := range places(o) {
 		if *p.at(g), err = parsePlace(*p.text); err != nil {

@@ -1,9 +1,6 @@
 package oidc
 
 import (
-	"bytes"
-	"io"
-
 	"sluice/internal/core/fault"
 	"sluice/internal/traffic/middleware"
 	"sluice/internal/traffic/middleware/outgoing"
@@ -72,21 +69,12 @@ func (g *guard) backchannelLogout(x *httpmsg.Exchange) error {
 		return fault.New(fault.MethodNotAllowed, "oidc: providers tell about logouts by POST", nil)
 	}
 	refused := fault.New(fault.BadRequest, "oidc: the logout token is missing or not good", nil)
-	kind, _, _ := bytes.Cut(x.Req.Header.Get(httpmsg.HdrContentType), []byte{';'})
-	if x.Req.Body == nil || !httpmsg.View(bytes.TrimSpace(kind)).EqualFold("application/x-www-form-urlencoded") {
-		return refused
-	}
-	body, whole, err := spool.Read(x.Req.Body, x.Req.ContentLength, spool.Limits{Max: maxLogout})
+	form, fits, err := spool.Form(x, maxLogout, g.memory)
 	if err != nil {
 		return err
 	}
-	x.OnFinish(body)
-	if !whole {
+	if !fits {
 		return fault.New(fault.BodyTooLarge, "oidc: the logout is too large", nil)
-	}
-	form := make([]byte, body.Size())
-	if _, err := io.ReadFull(body.Reader(), form); err != nil && len(form) > 0 {
-		return fault.New(fault.Internal, "oidc: reading a logout", err)
 	}
 	text, times := middleware.QueryValue(form, "logout_token")
 	if times != 1 {

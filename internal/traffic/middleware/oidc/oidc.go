@@ -34,6 +34,7 @@ type guard struct {
 	seals    *sealer
 	rules    *claims.Rules
 	patience time.Duration
+	memory   *httpmsg.Budget // of logouts that are read
 
 	// Where things are; nil for nowhere.
 	redirect, loginAt, logoutAt, backchannel, postLogin, postLogout *place

@@ -52,7 +52,7 @@ func (g *guard) bodyIs(x *httpmsg.Exchange) (bool, error) {
 	if g.maxBody >= 0 && req.ContentLength > g.maxBody {
 		return false, fault.New(fault.BodyTooLarge, "hmac: the request says it is larger than maxBodyBytes", nil)
 	}
-	body, whole, err := spool.Read(req.Body, req.ContentLength, spool.Limits{Max: g.maxBody})
+	body, whole, err := spool.Read(req.Body, req.ContentLength, spool.Limits{Max: g.maxBody, Budget: g.memory})
 	if err != nil {
 		return false, err
 	}

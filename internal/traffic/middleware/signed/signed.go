@@ -48,6 +48,7 @@ type guard struct {
 	enforced  []string
 	digest    bool
 	maxBody   int64
+	memory    *httpmsg.Budget // of bodies that are read
 	leeway    time.Duration
 	challenge *middleware.Challenge
 	next      httpmsg.Handler
@@ -101,13 +102,13 @@ func special(name string) bool {
 	return name == "(request-target)" || name == "(created)" || name == "(expires)"
 }
 
-func build(c *dynamic.Middleware, _ middleware.Env, next httpmsg.Handler) (httpmsg.Handler, error) {
+func build(c *dynamic.Middleware, env middleware.Env, next httpmsg.Handler) (httpmsg.Handler, error) {
 	if err := middleware.Refusal(check(c)); err != nil {
 		return nil, err
 	}
 	o := c.HMAC
 	g := &guard{keys: map[string][]byte{}, nobody: make([]byte, 32), digest: o.ValidateDigest == nil || *o.ValidateDigest, maxBody: o.MaxBodyBytes,
-		leeway: o.Leeway.Std(), next: next}
+		leeway: o.Leeway.Std(), memory: env.Budget, next: next}
 	rand.Read(g.nobody) // never fails: it ends the process instead
 	for _, k := range o.Keys {
 		g.keys[k.ID] = []byte(k.Key.Reveal())
