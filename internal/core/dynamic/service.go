@@ -82,6 +82,9 @@ type Server struct {
 	Port string `json:"port,omitempty" sluice:"labelonly"`
 }
 
+// Share returns the weight: 1 where none is set, 0 where the server is left out.
+func (s *Server) Share() int { return share(s.Weight) }
+
 // ResponseForwarding says how responses are passed on.
 type ResponseForwarding struct {
 	// FlushInterval is how long body bytes may wait for more. Negative: flush after each read. Event streams and bodies

@@ -21,6 +21,16 @@ type WeightedChild struct {
 // SetDefaults sets weight 1.
 func (w *WeightedChild) SetDefaults() { w.Weight = new(1) }
 
+// Share returns the weight: 1 where none is set, 0 where the child is left out.
+func (w *WeightedChild) Share() int { return share(w.Weight) }
+
+func share(weight *int) int {
+	if weight == nil {
+		return 1
+	}
+	return max(*weight, 0)
+}
+
 // HighestRandomWeight spreads clients over services by rendezvous hashing of the peer's address.
 type HighestRandomWeight struct {
 	// Services are the children.

@@ -181,3 +181,14 @@ func TestChallengePort(t *testing.T) {
 		t.Errorf("set: got %d, want 8080", got)
 	}
 }
+
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		weight *int
+		want   int
+	}{{nil, 1}, {new(1), 1}, {new(7), 7}, {new(0), 0}, {new(-3), 0}} {
+		if child, server := (&WeightedChild{Weight: c.weight}).Share(), (&Server{Weight: c.weight}).Share(); child != c.want || server != c.want {
+			t.Errorf("got %d and %d, want %d", child, server, c.want)
+		}
+	}
+}

@@ -93,9 +93,7 @@ func (b *Branch) judge(kind string) {
 func (a *asking) weighted(b *Branch, s *plan.Service, list []*dynamic.WeightedChild, left *int) {
 	weights, total := make([]int, len(list)), 0
 	for i, c := range list {
-		if weights[i] = 1; c.Weight != nil {
-			weights[i] = max(*c.Weight, 0)
-		}
+		weights[i] = c.Share()
 		total += weights[i]
 	}
 	for i, weight := range weights {
@@ -115,7 +113,7 @@ func (a *asking) machines(b *Branch, s *plan.Service, lb *dynamic.LoadBalancer) 
 		m := Machine{URL: server.URL, Origin: server.Origin}
 		up, known := status[server.URL]
 		switch {
-		case server.Weight != nil && *server.Weight <= 0 && lb.Strategy != dynamic.StrategyP2C:
+		case server.Share() == 0 && lb.Strategy != dynamic.StrategyP2C:
 			m.Note = "its weight is 0"
 		case server.Fenced:
 			m.Note = "it takes no new clients"
@@ -178,7 +176,7 @@ func (b *Branch) followShares(s *plan.Service, takes string, why *[]string) (ser
 	}
 	for i, c := range b.Children {
 		switch {
-		case list[i].Weight != nil && *list[i].Weight <= 0:
+		case list[i].Share() == 0:
 			c.Takes = "takes nothing: its weight is 0"
 		case s.ReportsHealth() && !c.up:
 			c.Takes = "takes nothing: it is down"

@@ -34,7 +34,7 @@ func (a *asking) session(ep *plan.UDPEntryPoint) *Way {
 func (a *asking) datagrams(w *Way, r *plan.UDPRouter) {
 	w.Router = a.chosen(&r.Node)
 	w.Router.Service, w.Router.ServiceKind = r.Service.Name.String(), r.Service.Type
-	w.Router.Servers = udpServers(r.Service)
+	w.Router.Servers = udpServers(r.Service, new(mostBranches))
 	service := quoted(w.Router.Service)
 	switch {
 	case len(w.Router.Servers) == 0:
@@ -46,15 +46,22 @@ func (a *asking) datagrams(w *Way, r *plan.UDPRouter) {
 	}
 }
 
-// udpServers lists the servers of a service and those below it. A service that is not disabled has no cycle below.
-func udpServers(s *plan.UDPService) (out []string) {
+// udpServers lists the servers that a session may get from a service and those below it. A service that is not disabled has
+// no cycle below, but may stand there many times: left is how many are still looked at.
+func udpServers(s *plan.UDPService, left *int) (out []string) {
+	if *left <= 0 {
+		return nil
+	}
+	*left--
 	if lb := s.Config.LoadBalancer; lb != nil {
 		for _, server := range lb.Servers {
 			out = append(out, server.Address)
 		}
 	}
-	for _, c := range s.Children {
-		out = append(out, udpServers(c)...)
+	for i, c := range s.Children {
+		if s.Config.Weighted.Services[i].Share() > 0 {
+			out = append(out, udpServers(c, left)...)
+		}
 	}
 	return out
 }

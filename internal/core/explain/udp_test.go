@@ -1,6 +1,7 @@
 package explain_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -21,9 +22,10 @@ udp:
     b: {service: names, entryPoints: [dns]}
     c: {service: gone, entryPoints: [dns, logs]}
   services:
-    names: {weighted: {services: [{name: one}, {name: two}]}}
+    names: {weighted: {services: [{name: one}, {name: two}, {name: three, weight: 0}]}}
     one: {loadBalancer: {servers: [{address: "10.0.0.1:53"}]}}
     two: {loadBalancer: {servers: [{address: "10.0.0.2:53"}]}}
+    three: {loadBalancer: {servers: [{address: "10.0.0.3:53"}]}}
 `)
 	for _, c := range []struct{ url, entryPoint, cause string }{
 		{"udp://any:53", "dns", `the UDP router "b@file" sends the session to 10.0.0.1:53 or 10.0.0.2:53`},
@@ -50,5 +52,23 @@ udp:
 	q.EntryPoint = "web"
 	if a := explain.Ask(p, q, explain.Facts{}); len(a.Ways) != 0 || !strings.Contains(a.Cause, `"web" does not exist`) {
 		t.Errorf("got %+v", a)
+	}
+}
+
+// TestUDPServicesInManyPlaces answers in bounded time where each service stands twice below the one above it.
+func TestUDPServicesInManyPlaces(t *testing.T) {
+	text := "udp:\n  routers:\n    a: {service: s0}\n  services:\n"
+	const layers = 60
+	for i := range layers {
+		text += fmt.Sprintf("    s%d: {weighted: {services: [{name: s%d}, {name: s%d}]}}\n", i, i+1, i+1)
+	}
+	text += fmt.Sprintf("    s%d: {loadBalancer: {servers: [{address: \"10.0.0.1:53\"}]}}\n", layers)
+	p := build(t, "entryPoints:\n  dns: {address: \":53/udp\"}\n", text)
+	q, err := explain.Parse("udp://any:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := explain.Ask(p, q, explain.Facts{}); !strings.Contains(a.Cause, "10.0.0.1:53") {
+		t.Errorf("got %q", a.Cause)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -51,7 +50,7 @@ func (b *builder) lintMiddlewares(r *Router) {
 	b.lintAfterRedirect(r, list)
 	lintPaths(r, list)
 	b.lintAllowList(r, list)
-	r.redirect = b.firstRedirect(list)
+	r.redirect = firstRedirect(list)
 }
 
 // lintAfterRedirect reports a middleware behind one that redirects every request: a redirection to https on a router in the
@@ -167,22 +166,16 @@ func prefixOf(text string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, a.BitLen()), true
 }
 
-// redirect is the redirectRegex that requests of a router come to first.
-type redirect struct {
-	m  *Middleware
-	re *regexp.Regexp
-}
-
-// firstRedirect returns the redirectRegex that requests come to with the path that they had; nil where there is none.
-func (b *builder) firstRedirect(list []*Middleware) *redirect {
+// firstRedirect returns the redirectRegex that requests come to with the path that they had; nil where there is none that can
+// be tried out.
+func firstRedirect(list []*Middleware) *Middleware {
 	for _, m := range list {
 		switch {
 		case m.Type == "redirectRegex":
-			re, err := regexp.Compile(m.Config.RedirectRegex.Regex)
-			if err != nil || len(m.Config.RedirectRegex.Regex) > maxRedirectRegex {
-				return nil // whoever builds it says so
+			if m.moves == nil {
+				return nil
 			}
-			return &redirect{m, re}
+			return m
 		case m.Type == "redirectScheme" || !passesPath(m.Type):
 			return nil
 		}
@@ -206,7 +199,7 @@ func (b *builder) noteRedirectLoops() {
 	for _, r := range b.plan.redirecting[:min(len(b.plan.redirecting), maxRedirecting)] {
 		if from, to, endless := b.follow(r); endless {
 			b.note(&r.Node, diag.Warning, CodeRedirectLoop, fmt.Sprintf("the middleware %q redirects %s to %s, which comes to the same router and is redirected again, without end",
-				r.redirect.m.Name, from, to), "let the expression match only what is to be moved", "middlewares")
+				r.redirect.Name, from, to), "let the expression match only what is to be moved", "middlewares")
 		}
 	}
 }
@@ -235,8 +228,8 @@ func (b *builder) follow(r *Router) (from, to string, endless bool) {
 		}
 		u.Fragment = ""
 		asked := u.String()
-		location := r.redirect.re.ReplaceAllString(asked, r.redirect.m.Config.RedirectRegex.Replacement)
-		if !r.redirect.re.MatchString(asked) || location == asked {
+		location := r.redirect.moves.ReplaceAllString(asked, r.redirect.Config.RedirectRegex.Replacement)
+		if !r.redirect.moves.MatchString(asked) || location == asked {
 			return "", "", false
 		}
 		if strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"sluice/internal/core/diag"
@@ -18,6 +19,8 @@ type Middleware struct {
 	Chain []*Middleware
 	// Service is the service that an errors middleware asks for pages; nil for others.
 	Service *Service
+	// moves is the expression of a redirectRegex; nil where it is no good, or too long to be tried out.
+	moves *regexp.Regexp
 	// Identity changes with the content.
 	Identity *Identity
 }
@@ -171,6 +174,9 @@ func (b *builder) middleware(at int) *Middleware {
 	}
 	if c := e.config.Chain; c != nil && m.Type == "chain" {
 		m.Chain = b.references(&m.Node, c.Middlewares, "chain.middlewares")
+	}
+	if c := e.config.RedirectRegex; c != nil && m.Type == "redirectRegex" && len(c.Regex) <= maxRedirectRegex {
+		m.moves, _ = regexp.Compile(c.Regex) // whoever builds it says what is wrong
 	}
 	inRing := false
 	if c := e.config.Errors; c != nil && m.Type == "errors" {

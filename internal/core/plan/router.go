@@ -57,7 +57,7 @@ type Router struct {
 	// password is a middleware of the router, or of one below it, that asks for a password; nil where there is none.
 	password *Middleware
 	// redirect is the redirectRegex that requests come to first; nil where there is none.
-	redirect *redirect
+	redirect *Middleware
 }
 
 // Routed reports whether the router takes part in routing on entry points. A disabled router that is routed refuses its requests.

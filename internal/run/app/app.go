@@ -182,9 +182,15 @@ func (a *App) bind() error {
 	if err != nil {
 		return err
 	}
+	udp := 0
 	for _, s := range sockets {
 		if s.UDP != nil {
-			o := datagramOptions(s.Name, a.static.EntryPoints[s.Name])
+			udp++
+		}
+	}
+	for _, s := range sockets {
+		if s.UDP != nil {
+			o := datagramOptions(s.Name, a.static.EntryPoints[s.Name], udp)
 			o.Position, o.Socket, o.Current, o.Sink, o.Log = len(a.udp), s.UDP, &a.datagrams, a.sink, a.log
 			a.udp = append(a.udp, datagram.New(o))
 			continue

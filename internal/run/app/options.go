@@ -65,18 +65,18 @@ const (
 	fewSessions  = 1 << 10
 )
 
-// maxSessions is how many sessions a UDP entry point may have: each has a descriptor, and three quarters of those are left to
-// everything else, so that a flood of datagrams takes nothing away from connections.
-func maxSessions(descriptors uint64) int {
+// maxSessions is how many sessions each UDP entry point may have: a session has a descriptor, and three quarters of those are
+// left to everything else, so that a flood of datagrams takes nothing away from connections. The entry points share the rest.
+func maxSessions(descriptors uint64, entryPoints int) int {
 	if descriptors == 0 {
 		return fewSessions
 	}
-	return int(min(max(descriptors/4, 16), mostSessions))
+	return int(min(max(descriptors/4/uint64(entryPoints), 16), mostSessions))
 }
 
-// datagramOptions is entryPointOptions for a UDP entry point.
-func datagramOptions(name string, c *static.EntryPoint) datagram.Options {
-	return datagram.Options{Name: name, Timeout: c.UDP.Timeout.Std(), MaxSessions: maxSessions(sock.MaxDescriptors()),
+// datagramOptions is entryPointOptions for one of several UDP entry points.
+func datagramOptions(name string, c *static.EntryPoint, several int) datagram.Options {
+	return datagram.Options{Name: name, Timeout: c.UDP.Timeout.Std(), MaxSessions: maxSessions(sock.MaxDescriptors(), several),
 		AcceptGrace: c.Transport.LifeCycle.RequestAcceptGraceTimeout.Std(), Grace: c.Transport.LifeCycle.GraceTimeOut.Std()}
 }
 

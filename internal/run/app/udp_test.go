@@ -199,9 +199,12 @@ func TestBindAllOrNone(t *testing.T) {
 }
 
 func TestMaxSessions(t *testing.T) {
-	for descriptors, want := range map[uint64]int{0: 1024, 40: 16, 1024: 256, 1 << 20: 65536} {
-		if got := maxSessions(descriptors); got != want {
-			t.Errorf("%d: got %d, want %d", descriptors, got, want)
+	for _, c := range []struct {
+		descriptors       uint64
+		entryPoints, want int
+	}{{0, 1, 1024}, {40, 1, 16}, {1024, 1, 256}, {1024, 4, 64}, {1024, 100, 16}, {1 << 20, 1, 65536}, {1 << 20, 4, 65536}, {1 << 20, 8, 32768}} {
+		if got := maxSessions(c.descriptors, c.entryPoints); got != c.want {
+			t.Errorf("%d descriptors, %d entry points: got %d, want %d", c.descriptors, c.entryPoints, got, c.want)
 		}
 	}
 }

@@ -137,11 +137,7 @@ func (b *build) fillTunnel(s *plan.TCPService, built *tcpService) {
 				built.refused = fmt.Sprintf("the service %s cannot be used: %s", c.Name, child.refused)
 				return
 			}
-			weight := 1
-			if w := s.Config.Weighted.Services[i].Weight; w != nil {
-				weight = *w
-			}
-			children = append(children, tunnel.Child{Name: c.Name.String(), Weight: weight, Service: child.service, Follow: s.ReportsHealth()})
+			children = append(children, tunnel.Child{Name: c.Name.String(), Weight: s.Config.Weighted.Services[i].Share(), Service: child.service, Follow: s.ReportsHealth()})
 			built.machine = append(built.machine, child.machine...)
 		}
 		built.service = tunnel.NewWeighted(s.Name.String(), children, live)

@@ -56,11 +56,7 @@ func (b *build) udpService(s *plan.UDPService) *datagram.Service {
 	b.datagrams.lives[name] = live
 	var children []datagram.Child
 	for i, c := range s.Children {
-		weight := 1
-		if w := s.Config.Weighted.Services[i].Weight; w != nil {
-			weight = *w
-		}
-		children = append(children, datagram.Child{Name: c.Name.String(), Weight: weight, Service: b.udpService(c)})
+		children = append(children, datagram.Child{Name: c.Name.String(), Weight: s.Config.Weighted.Services[i].Share(), Service: b.udpService(c)})
 	}
 	built := b.e.datagrams.services[s.Identity]
 	switch {

@@ -120,7 +120,7 @@ func (b *LoadBalancer) endpoint(s *dynamic.Server, c *dynamic.LoadBalancer, key 
 	if b.passive != nil {
 		srv.failed = &b.live.server(s.URL, key).failures
 	}
-	return &balance.Endpoint{Key: s.URL, Weight: weightOf(s.Weight), Fenced: s.Fenced, State: srv.state, Target: srv}, nil
+	return &balance.Endpoint{Key: s.URL, Weight: s.Share(), Fenced: s.Fenced, State: srv.state, Target: srv}, nil
 }
 
 // nowhere stands for a server whose address cannot be dialled: its requests fail, or go to another server.

@@ -40,7 +40,7 @@ func NewHighestRandomWeight(c *dynamic.HighestRandomWeight, children []Child, li
 func newWeighted(strategy string, options []*dynamic.WeightedChild, children []Child, follows bool, live *Live) *Weighted {
 	w := &Weighted{live: live, picker: live.pickerFor(strategy), follows: follows}
 	for i, c := range children {
-		e := &balance.Endpoint{Key: c.Name, Weight: weightOf(options[i].Weight), State: new(balance.State), Target: c.Handler}
+		e := &balance.Endpoint{Key: c.Name, Weight: options[i].Share(), State: new(balance.State), Target: c.Handler}
 		if follows {
 			e.Child = c.Health
 		}
@@ -49,13 +49,6 @@ func newWeighted(strategy string, options []*dynamic.WeightedChild, children []C
 		}
 	}
 	return w
-}
-
-func weightOf(p *int) int {
-	if p == nil {
-		return 1
-	}
-	return *p
 }
 
 // Publish makes this generation's children the ones that are chosen from now on.
