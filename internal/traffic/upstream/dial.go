@@ -48,6 +48,9 @@ func (p *Pool) newConn2(nc net.Conn, hops uint32) *http2.ClientConn {
 	c := http2.NewClientConn(nc, &p.t.client2, p.t.watch, (*keeper2)(p))
 	c.Hops.Store(hops)
 	own.add(nc, &c.Hops)
+	if c.Ended() { // perhaps so early that Gone had nothing to remove
+		own.remove(nc, &c.Hops)
+	}
 	return c
 }
 
@@ -110,16 +113,10 @@ func timeout(err error) bool {
 // offered with offer.
 func (p *Pool) encrypt(ctx context.Context, nc net.Conn, offer bool) (net.Conn, bool, error) {
 	o := &p.t.opts
-	var cfg *tls.Config
-	if o.TLS != nil {
-		cfg = o.TLS.Clone()
-	} else {
-		cfg = &tls.Config{}
-	}
+	cfg := p.tlsConfig()
 	if cfg.ServerName == "" {
 		cfg.ServerName = hostOf(p.addr.Host)
 	}
-	cfg.NextProtos = []string{"http/1.1"}
 	if offer {
 		cfg.NextProtos = []string{"h2", "http/1.1"}
 	}
@@ -138,6 +135,16 @@ func (p *Pool) encrypt(ctx context.Context, nc net.Conn, offer bool) (net.Conn, 
 		return nil, false, fault.New(kind, "TLS handshake with "+p.addr.Host, err).WithRetry(fault.Always)
 	}
 	return tc, tc.ConnectionState().NegotiatedProtocol == "h2", nil
+}
+
+// tlsConfig returns a copy of the transport's TLS options, for HTTP/1.
+func (p *Pool) tlsConfig() *tls.Config {
+	cfg := &tls.Config{}
+	if p.t.opts.TLS != nil {
+		cfg = p.t.opts.TLS.Clone()
+	}
+	cfg.NextProtos = []string{"http/1.1"}
+	return cfg
 }
 
 // handshake does a TLS handshake. It needs a deep stack once; on a goroutine of its own that stack goes away with it, instead of

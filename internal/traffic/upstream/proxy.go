@@ -70,7 +70,10 @@ func (p *Pool) throughProxy(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	if u.Scheme == "https" {
-		tc := tls.Client(nc, &tls.Config{ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}})
+		// The authorities and the client's certificate are for both; the names that are demanded are the server's.
+		cfg := p.tlsConfig()
+		cfg.ServerName, cfg.VerifyConnection = u.Hostname(), nil
+		tc := tls.Client(nc, cfg)
 		if err := handshake(ctx, tc); err != nil {
 			nc.Close()
 			return nil, fmt.Errorf("TLS handshake with the proxy: %w", err)

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -113,6 +114,46 @@ func TestProxy(t *testing.T) {
 			defer mu.Unlock()
 			if got != row.want || strings.Join(saw, "|") != row.saw {
 				t.Errorf("got %q, proxy saw %q", got, saw)
+			}
+		})
+	}
+}
+
+// A proxy that is reached by https shows a certificate for its own name, of an authority that the transport trusts.
+func TestProxyTLS(t *testing.T) {
+	ca := testkit.NewCA(t)
+	serve := func(name string) *testkit.Peer {
+		cfg := ca.Leaf(t, name).ServerConfig()
+		return testkit.Listen(t, func(c *testkit.PeerConn, _ int) {
+			tc := tls.Server(c, cfg)
+			if _, err := http.ReadRequest(bufio.NewReader(tc)); err == nil {
+				io.WriteString(tc, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy")
+			}
+		})
+	}
+	right, wrong := serve("127.0.0.1"), serve("other.test")
+	ofServer := func(tls.ConnectionState) error { return errors.New("not the server") }
+	for _, row := range []struct {
+		name  string
+		proxy *testkit.Peer
+		tls   *tls.Config
+		want  string
+	}{
+		{"its authority", right, &tls.Config{RootCAs: ca.Pool(), ServerName: "a.test", VerifyConnection: ofServer}, "proxy"},
+		{"unknown authority", right, nil, "DIAL-FAILED"},
+		{"another name", wrong, &tls.Config{RootCAs: ca.Pool()}, "DIAL-FAILED"},
+		{"not verified", wrong, &tls.Config{InsecureSkipVerify: true}, "proxy"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := Defaults()
+			o.TLS = row.tls
+			o.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse("https://" + row.proxy.Addr) }
+			got, err := ask(newPoolFor(t, "http", "a.test:80", o), "GET")
+			if err != nil {
+				got = fault.Of(err).Kind.Code()
+			}
+			if got != row.want {
+				t.Errorf("got %q (%v), want %q", got, err, row.want)
 			}
 		})
 	}

@@ -58,7 +58,7 @@ func (p *Pool) roundTrip2(x *httpmsg.Exchange, t *httpmsg.Target, hops uint32, f
 		case err == http2.ErrStale && tries < maxTries:
 			continue
 		case err == http2.ErrStale:
-			return fault.New(fault.UpstreamClosed, "server closes each connection at once", nil).WithRetry(fault.Always)
+			return closesAtOnce()
 		}
 		f := fault.Of(err)
 		if again && f.Retry == fault.Idempotent {
@@ -73,8 +73,13 @@ func (p *Pool) roundTrip2(x *httpmsg.Exchange, t *httpmsg.Target, hops uint32, f
 	}
 }
 
+func closesAtOnce() *fault.Fault {
+	return fault.New(fault.UpstreamClosed, "server closes each connection at once", nil).WithRetry(fault.Always)
+}
+
 // borrow returns a connection on which a stream is reserved, or errHTTP1 where the server does not speak HTTP/2.
 func (p *Pool) borrow(x *httpmsg.Exchange, hops uint32) (*http2.ClientConn, error) {
+	ended := 0 // connections that did not live until they were used
 	for {
 		p.mu.Lock()
 		for _, c := range p.shared {
@@ -98,7 +103,7 @@ func (p *Pool) borrow(x *httpmsg.Exchange, hops uint32) (*http2.ClientConn, erro
 		d.waiting++
 		p.mu.Unlock()
 
-		err := await(x, d.done)
+		_, err := x.Await(d.done, -1)
 		p.mu.Lock()
 		d.waiting--
 		var c, left *http2.ClientConn
@@ -120,32 +125,17 @@ func (p *Pool) borrow(x *httpmsg.Exchange, hops uint32) (*http2.ClientConn, erro
 		}
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, httpmsg.GoneFault("connecting to the server", err)
 		case c != nil:
 			return c, nil
 		case d.f != nil:
 			f := *d.f // each its own: verdicts are changed on the way
 			return nil, &f
+		case d.c != nil && d.c.Leaving():
+			if ended++; ended == maxTries {
+				return nil, closesAtOnce()
+			}
 		}
-	}
-}
-
-// await waits until done is closed or x is cancelled.
-func await(x *httpmsg.Exchange, done chan struct{}) error {
-	gone := make(chan struct{}, 1)
-	cancel := func(error) {
-		select {
-		case gone <- struct{}{}:
-		default:
-		}
-	}
-	x.OnCancel(&cancel)
-	defer x.OnCancel(nil)
-	select {
-	case <-done:
-		return nil
-	case <-gone:
-		return httpmsg.GoneFault("connecting to the server", x.Cancelled())
 	}
 }
 
@@ -167,7 +157,7 @@ func (p *Pool) dialShared(d *dialing, hops uint32) {
 	}
 	if d.c = c; c != nil {
 		p.speaks.Store(speaksHTTP2)
-		p.shared = append(p.shared, c)
+		p.share(c)
 		for d.granted < d.waiting && c.Reserve() {
 			d.granted++
 		}
@@ -185,11 +175,19 @@ func (p *Pool) join(c *http2.ClientConn) *http2.ClientConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.speaks.Store(speaksHTTP2)
-	p.shared = append(p.shared, c)
+	p.share(c)
 	if !c.Reserve() {
 		return nil
 	}
 	return c
+}
+
+// share puts c among the connections that are handed out, unless it has ended already: then nobody would take it out again.
+// p.mu is held.
+func (p *Pool) share(c *http2.ClientConn) {
+	if !c.Leaving() {
+		p.shared = append(p.shared, c)
+	}
 }
 
 // keeper2 is the pool as its HTTP/2 connections see it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -568,6 +569,34 @@ func TestIdleTimeoutIsExact(t *testing.T) {
 					clock.Stop()
 				})
 			})
+		}
+	}
+}
+
+// A connection that ends before anybody knows of it leaves nothing behind, neither among those handed out nor in the table of
+// our own connections.
+func TestEndsBeforeItIsShared(t *testing.T) {
+	peer := testkit.Listen(t, nil)
+	p := newPoolFor(t, "h2c", peer.Addr, Defaults())
+	for range 200 {
+		nc, err := net.Dial("tcp", peer.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		c := p.newConn2(nc, 1)
+		for !c.Ended() {
+			runtime.Gosched()
+		}
+		if p.join(c) != nil {
+			t.Fatal("a connection that has ended is handed out")
+		}
+		settle(t, p)
+		local, _ := localOf(nc)
+		x := request("GET")
+		x.Peer = local
+		if len(p.shared) > 0 || own.hops(x) > 0 {
+			t.Fatalf("%d connections shared, %d hops", len(p.shared), own.hops(x))
 		}
 	}
 }

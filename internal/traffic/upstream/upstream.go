@@ -42,8 +42,9 @@ type Options struct {
 	DisableHTTP2 bool
 	// Proxy says which proxy leads to a server; nil, or an answer of nil, is none.
 	Proxy func(server *url.URL) (*url.URL, error)
-	// TLS is for https servers; nil is the default of crypto/tls. An empty ServerName stands for the host of the address.
-	// The configuration is not changed.
+	// TLS is for https servers, and for a proxy that is reached by https, whose name is that of its URL and of which
+	// VerifyConnection is not asked. nil is the default of crypto/tls; an empty ServerName stands for the host of the
+	// address. The configuration is not changed.
 	TLS *tls.Config
 	// Dial replaces the dialing of TCP, for tests; nil uses net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

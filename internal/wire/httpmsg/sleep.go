@@ -12,8 +12,8 @@ func (x *Exchange) Sleep(d time.Duration) error {
 	return err
 }
 
-// Await waits until done is closed, for d at most, and reports whether it was. It ends like Sleep when the exchange is
-// cancelled, and takes the place of OnCancel like it.
+// Await waits until done is closed, for d at most (d < 0 is no limit), and reports whether it was. It ends like Sleep when the
+// exchange is cancelled, and takes the place of OnCancel like it.
 func (x *Exchange) Await(done <-chan struct{}, d time.Duration) (closed bool, err error) {
 	gone := make(chan struct{}, 1)
 	cancel := func(error) {
@@ -24,12 +24,16 @@ func (x *Exchange) Await(done <-chan struct{}, d time.Duration) (closed bool, er
 	}
 	x.OnCancel(&cancel)
 	defer x.OnCancel(nil)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	var over <-chan time.Time
+	if d >= 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
+	}
 	select {
 	case <-done:
 		closed = true
-	case <-timer.C:
+	case <-over:
 	case <-gone:
 	}
 	return closed, x.Cancelled()
