@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -168,7 +169,7 @@ func (d *deriver) server(kind, service, port, protocol string) (address, origin,
 	if d.at.problem == "" {
 		address, via = d.w.endpoint(c, d.at, number, protocol)
 	} else if host, port, ok := c.published(number, protocol); ok && d.w.settings.useBindPortIP {
-		address, via = joined(host, port), "published"
+		address, via = net.JoinHostPort(host, port), "published"
 	} else {
 		if !d.complained {
 			d.complained = true

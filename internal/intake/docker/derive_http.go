@@ -1,13 +1,9 @@
 package docker
 
 import (
-	"net"
-
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
 )
-
-func joined(host, port string) string { return net.JoinHostPort(host, port) }
 
 // http completes the HTTP elements. A container that has TCP or UDP elements and no HTTP label gets none; every other
 // container is served by HTTP.

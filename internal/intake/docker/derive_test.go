@@ -421,3 +421,23 @@ func TestEngines(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestSameFragment checks that a container which is derived again and says the same keeps its fragment, so that nobody after
+// the merger compares it at each change of another one.
+func TestSameFragment(t *testing.T) {
+	w, m := testWorld(nil), newMerger()
+	put := func(words ...string) *dynamic.Fragment {
+		c := makeContainer(t, words...)
+		m.put(c.id, w.derive(c.id, "container "+c.name, c, live, ""))
+		out, _ := m.snapshot()
+		return out[0]
+	}
+	words := []string{"c", at80, "80/tcp", "traefik.http.routers.r.rule=Host(`a`)", "traefik.http.routers.r.priority=high"}
+	first := put(words...)
+	if put(words...) != first {
+		t.Error("a fragment that says the same is another one")
+	}
+	if put(append(words, "traefik.http.routers.r.middlewares=m")...) == first {
+		t.Error("a fragment that says something else is the same")
+	}
+}

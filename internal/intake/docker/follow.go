@@ -3,6 +3,8 @@ package docker
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,11 +15,6 @@ import (
 
 // Times of following an engine.
 const (
-	// firstRetry and retryCap bound the wait after a lost engine; it grows by half each time.
-	firstRetry = 500 * time.Millisecond
-	retryCap   = time.Minute
-	// steady is how long a connection must have lasted for the wait to begin anew.
-	steady = 30 * time.Second
 	// resyncEvery is the period of looking at everything again, in case an event was lost.
 	resyncEvery = 5 * time.Minute
 	// pingEvery is the period of asking whether the engine is still there: a stream of events may hang without an end.
@@ -81,8 +78,10 @@ type follower struct {
 	looked chan struct{}
 	// firstTill is until when the first publication waits for probes.
 	firstTill time.Time
-	busy      sync.WaitGroup
-	ctx       context.Context
+	// first are the changes that it will have, by key.
+	first map[string]change
+	busy  sync.WaitGroup
+	ctx   context.Context
 }
 
 // change is a new state of one unit; a nil unit is gone.
@@ -184,15 +183,16 @@ func (f *follower) settle(now time.Time) (wait time.Duration, any bool) {
 	}
 	changes := f.makeUnits(now)
 	if !f.firstTill.IsZero() {
+		for _, c := range changes {
+			f.first[c.key] = c
+		}
 		if now.Before(f.firstTill) && f.waiting() {
-			for _, c := range changes {
-				f.changed[c.key] = true
-			}
 			due(f.firstTill)
 			return wait, any
 		}
 		f.firstTill = time.Time{}
-		f.publish(changes, true)
+		f.publish(slices.Collect(maps.Values(f.first)), true)
+		f.first = nil
 		return wait, any
 	}
 	if len(changes) > 0 {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -504,6 +505,40 @@ func TestFirstPublication(t *testing.T) {
 	})
 }
 
+// TestFirstLookCost checks that a port that answers before the first publication costs the derivation of its container only.
+func TestFirstLookCost(t *testing.T) {
+	const n = 20
+	var list []*container
+	for i := range n {
+		list = append(list, makeContainer(t, fmt.Sprintf("c%02d", i), "mode=host", fmt.Sprintf("%d/tcp", 1000+i)))
+	}
+	e := newFake(list...)
+	synctest.Test(t, func(t *testing.T) {
+		e.broken = make(chan error)
+		o := static.Docker{}
+		o.SetDefaults()
+		p := New(o, Options{Getenv: func(string) string { return "" }})
+		s := newScene(t, p)
+		p.open = func(*settings) dial { return e.dial }
+		derived := 0
+		p.host = func() string { derived++; return "127.0.0.1" } // asked at each derivation of a container in that network
+		p.probe = func(_ context.Context, address string) error {
+			_, port, _ := net.SplitHostPort(address)
+			k, _ := strconv.Atoi(port)
+			time.Sleep(time.Duration(k-1000) * 10 * time.Millisecond) // one after the other
+			return nil
+		}
+		s.run(func(s *scene) {
+			if got := strings.Count(s.servers(), "127.0.0.1:"); got != n || s.spoke != 1 {
+				t.Errorf("%d servers after %d publications", got, s.spoke)
+			}
+			if derived > 2*n {
+				t.Errorf("%d derivations of %d containers", derived, n)
+			}
+		})
+	})
+}
+
 // TestAddressReuse checks that a container whose end was not heard of leaves in the very change in which another one
 // comes with its address.
 func TestAddressReuse(t *testing.T) {
@@ -609,13 +644,13 @@ func TestLostEngine(t *testing.T) {
 		e.mu.Lock()
 		e.dialErr = nil
 		e.mu.Unlock()
-		s.sleep(2 * retryCap)
+		s.sleep(2 * time.Minute)
 		s.want("s=10.0.0.2:80")
 		other.mu.Lock()
 		other.dialErr = nil
 		other.mu.Unlock()
 		other.set(makeContainer(t, "b", "net=10.1.0.1", "80/tcp"))
-		s.sleep(2 * retryCap)
+		s.sleep(2 * time.Minute)
 		s.want("b=10.1.0.1:80 s=10.0.0.2:80")
 		if got := s.codes(); got != "" {
 			t.Errorf("findings %q", got)

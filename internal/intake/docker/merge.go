@@ -3,12 +3,12 @@ package docker
 import (
 	"cmp"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
 	"sluice/internal/core/diag"
 	"sluice/internal/core/dynamic"
+	"sluice/internal/intake/provider"
 )
 
 // merger joins what containers contribute. Elements of one name belong to one container, the oldest that is there; services
@@ -165,7 +165,7 @@ const firstServer = "\x00"
 
 // replace exchanges the entry of a unit. An equal one keeps its fragment.
 func (m *merger) replace(was, next *entry) {
-	if was != nil && next != nil && sameFragment(was.fragment, next.fragment) {
+	if was != nil && next != nil && provider.Equal(was.fragment, next.fragment) {
 		next.fragment = was.fragment
 	}
 	if was != nil {
@@ -180,11 +180,6 @@ func (m *merger) replace(was, next *entry) {
 		m.fragments = slices.Insert(m.fragments, i, next)
 		m.byUnit[next.key] = next
 	}
-}
-
-func sameFragment(a, b *dynamic.Fragment) bool {
-	return a.Name == b.Name && a.Held == b.Held && a.Where == b.Where && reflect.DeepEqual(a.Findings, b.Findings) &&
-		reflect.DeepEqual(a.Broken, b.Broken) && reflect.DeepEqual(a.Config, b.Config)
 }
 
 // build makes the fragment of a unit, nil if it has nothing to say.

@@ -96,15 +96,6 @@ func newProvider(name string, o Options) *Provider {
 // Name returns docker or swarm.
 func (p *Provider) Name() string { return p.name }
 
-// Findings are remarks on the options themselves, such as a constraint that cannot be read. Run publishes them too.
-func (p *Provider) Findings() diag.List {
-	var out diag.List
-	for _, s := range p.engines {
-		out = append(out, s.findings...)
-	}
-	return out
-}
-
 // dialer returns what opens a conversation with the engine of s.
 func (p *Provider) dialer(s *settings) dial {
 	return func(ctx context.Context) (engine, error) {

@@ -23,7 +23,8 @@ type ownContainer struct {
 // is reports whether id is that of our own container.
 func (o ownContainer) is(id string) bool { return o.id != "" && strings.HasPrefix(id, o.id) }
 
-var containerID = regexp.MustCompile(`/([0-9a-f]{64})(?:/|$)`)
+// containerID finds an id in a path of a control group or a mount: /docker/ID, /ID/hostname, /docker-ID.scope.
+var containerID = regexp.MustCompile(`(?m)[/-]([0-9a-f]{64})(?:/|\.scope|$)`)
 
 // findSelf looks where the process runs.
 func findSelf() ownContainer {
@@ -38,8 +39,8 @@ func findSelf() ownContainer {
 	if id := idFromMounts(mounts); id != "" {
 		return ownContainer{true, id}
 	}
-	if m := containerID.FindSubmatch(cgroup); m != nil {
-		return ownContainer{true, string(m[1])}
+	if id := idFromGroups(cgroup); id != "" {
+		return ownContainer{true, id}
 	}
 	if name, err := os.Hostname(); err == nil && out.in && shortContainerID.MatchString(name) {
 		out.id = name
@@ -48,6 +49,14 @@ func findSelf() ownContainer {
 }
 
 var shortContainerID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// idFromGroups finds the id in the control groups of the process. With a group name space of its own it shows nothing.
+func idFromGroups(cgroup []byte) string {
+	if m := containerID.FindSubmatch(cgroup); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
 
 // idFromMounts finds the id in the files that engines mount into each container, from a directory that is called by it.
 // The machine itself has mounts with such names too, but at other places.

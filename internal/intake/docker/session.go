@@ -3,17 +3,17 @@ package docker
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"sluice/internal/core/diag"
+	"sluice/internal/intake/provider"
 )
 
 // connect keeps a session with the engine, with a growing wait between them.
 func (f *follower) connect(ctx context.Context) {
-	retry := firstRetry
+	var backoff provider.Backoff
 	for {
 		began := time.Now()
 		err := f.converse(ctx)
@@ -24,11 +24,7 @@ func (f *follower) connect(ctx context.Context) {
 			f.failed(err)
 			return
 		}
-		if time.Since(began) >= steady {
-			retry = firstRetry
-		}
-		wait := time.Duration(float64(retry) * (0.5 + rand.Float64()))
-		retry = min(retry*3/2, retryCap)
+		wait := backoff.Next(time.Since(began))
 		f.log.Error("Provider error, retrying", "providerName", f.settings.section, "error", err, "retryIn", wait.Round(time.Millisecond).String())
 		f.do(func() { f.lost(err) })
 		select {
@@ -262,7 +258,7 @@ func (f *follower) firstLook() {
 	default:
 		close(f.looked)
 	}
-	f.firstTill = time.Now().Add(firstProbes)
+	f.firstTill, f.first = time.Now().Add(firstProbes), map[string]change{}
 	for id := range f.members {
 		f.changed[id] = true
 	}

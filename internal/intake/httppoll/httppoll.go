@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"sluice/internal/core/diag"
@@ -53,7 +52,6 @@ type Provider struct {
 	opts static.HTTP
 	o    Options
 
-	mu sync.Mutex
 	// What follows survives a restart of Run.
 	sum     [sha256.Size]byte
 	fetched bool
@@ -74,8 +72,6 @@ func (p *Provider) Name() string { return Name }
 // Run fetches and publishes until ctx ends. A fetch that fails ends it with an error, so that the wait until the next one
 // grows; options that make no sense are a permanent error.
 func (p *Provider) Run(ctx context.Context, publish func(dynamic.Snapshot)) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	u, err := url.Parse(p.opts.Endpoint)
 	switch {
 	case p.opts.Endpoint == "":

@@ -32,7 +32,7 @@ func reuse(old, next []*dynamic.Fragment) (out []*dynamic.Fragment, changed bool
 			}
 			before = byName[f.Name]
 		}
-		if before != nil && before != f && equal(before, f) {
+		if before != nil && before != f && Equal(before, f) {
 			if out == nil {
 				out = append([]*dynamic.Fragment(nil), next...)
 			}
@@ -49,8 +49,8 @@ func reuse(old, next []*dynamic.Fragment) (out []*dynamic.Fragment, changed bool
 	return out, changed
 }
 
-// equal reports whether two fragments say the same, at the same places.
-func equal(a, b *dynamic.Fragment) bool {
+// Equal reports whether two fragments say the same, at the same places. It costs as much as the fragments are large.
+func Equal(a, b *dynamic.Fragment) bool {
 	switch w, ok := a.Where.(samePlaces); {
 	case a.Where == nil && b.Where == nil:
 	case ok && b.Where != nil:

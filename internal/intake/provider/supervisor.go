@@ -3,21 +3,12 @@ package provider
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"sluice/internal/core/dynamic"
-)
-
-// Back-off between runs of a failing provider.
-const (
-	firstRetry = 500 * time.Millisecond
-	retryCap   = time.Minute
-	// A run that lasted this long was a success: the next failure begins with firstRetry again.
-	steadyRun = 30 * time.Second
 )
 
 // firstWait bounds how long the other providers wait for those that go first. A file system that hangs must not keep
@@ -114,7 +105,7 @@ waiting:
 
 // keepRunning runs m again and again.
 func (s *Supervisor) keepRunning(ctx context.Context, m *member) {
-	retry := firstRetry
+	var backoff Backoff
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.runOnce(ctx, m)
@@ -126,12 +117,7 @@ func (s *Supervisor) keepRunning(ctx context.Context, m *member) {
 			s.failed(Failure{Provider: m.p.Name(), Err: err})
 			return
 		}
-		if time.Since(began) >= steadyRun {
-			retry = firstRetry
-		}
-		// Half to one and a half times, so that many instances do not come back at the same moment.
-		wait := time.Duration(float64(retry) * (0.5 + rand.Float64()))
-		retry = min(retry*3/2, retryCap)
+		wait := backoff.Next(time.Since(began))
 		s.failed(Failure{Provider: m.p.Name(), Err: err, Retry: wait})
 		select {
 		case <-time.After(wait):
